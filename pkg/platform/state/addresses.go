@@ -1,0 +1,90 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Host is the only interface that the embedded profile listens on.
+const Host = "127.0.0.1"
+
+// DefaultPort is the first port of the block a platform listens on when no other is chosen: the one of the HTTP API.
+const DefaultPort = 8080
+
+// The servers of a platform in the order of their ports: the first two are what people and the command line talk to.
+var servers = []string{"api", "proxy", "network", "registry", "broker", "config", "store", "auth", "events", "runtime"}
+
+// Addresses is where the servers of one platform listen: a block of consecutive ports on the loopback interface.
+type Addresses struct {
+	// Port is the first port of the block.
+	Port int `json:"port"`
+}
+
+// Of returns the address of a server ("api", "proxy", "registry", ...); empty for a name that has none.
+func (a Addresses) Of(server string) string {
+	for i, s := range servers {
+		if s == server {
+			return net.JoinHostPort(Host, strconv.Itoa(a.Port+i))
+		}
+	}
+	return ""
+}
+
+// Check tries each port of the block and returns an error that names the first one that cannot be had.
+func (a Addresses) Check() error {
+	if last := a.Port + len(servers) - 1; a.Port < 1 || last > 65535 {
+		return fmt.Errorf("port %d: expected a number from 1 to %d, as %d ports are used from there",
+			a.Port, 65535-len(servers)+1, len(servers))
+	}
+	for _, s := range servers {
+		l, err := net.Listen("tcp", a.Of(s))
+		if err != nil {
+			return fmt.Errorf("%s is taken (the platform's %s listens there): choose another block of %d ports",
+				a.Of(s), s, len(servers))
+		}
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", a.Of(s), err)
+		}
+	}
+	return nil
+}
+
+func addressFile() string { return filepath.Join(Dir(), "addresses.json") }
+
+// SaveAddresses writes a to the state directory, where the command line finds the platform.
+func SaveAddresses(a Addresses) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode addresses: %w", err)
+	}
+	tmp := addressFile() + ".new"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	if err := os.Rename(tmp, addressFile()); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	return nil
+}
+
+// LoadAddresses reads what SaveAddresses wrote; the default block where no platform has been started yet.
+func LoadAddresses() (Addresses, error) {
+	b, err := os.ReadFile(addressFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Addresses{Port: DefaultPort}, nil
+	}
+	if err != nil {
+		return Addresses{}, fmt.Errorf("read addresses: %w", err)
+	}
+	var a Addresses
+	if err := json.Unmarshal(b, &a); err != nil {
+		return Addresses{}, fmt.Errorf("%s is damaged: %w (start the server again to write it anew)", addressFile(), err)
+	}
+	return a, nil
+}
