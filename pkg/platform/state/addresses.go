@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // Host is the only interface that the embedded profile listens on.
@@ -88,3 +89,35 @@ func LoadAddresses() (Addresses, error) {
 	}
 	return a, nil
 }
+
+// PortEnv is the environment variable that names the first port of the block.
+const PortEnv = "MICRO_PORT"
+
+// Claim decides where a server that starts now listens: at port if it is not 0, else at the value of MICRO_PORT, else
+// where the last server with this state did. The block must be free; a platform that was just killed is given a moment to
+// leave it. The decision is saved for everybody who looks for the server.
+func Claim(port int) (Addresses, error) {
+	a, err := LoadAddresses()
+	if err != nil {
+		return Addresses{}, err
+	}
+	if v := os.Getenv(PortEnv); port == 0 && v != "" {
+		if port, err = strconv.Atoi(v); err != nil {
+			return Addresses{}, fmt.Errorf("%s: expected a port number", PortEnv)
+		}
+	}
+	if port != 0 {
+		a.Port = port
+	}
+	for patience := time.Now().Add(leaveTime); ; time.Sleep(20 * time.Millisecond) {
+		if err = a.Check(); err == nil {
+			return a, SaveAddresses(a)
+		}
+		if time.Now().After(patience) {
+			return Addresses{}, err
+		}
+	}
+}
+
+// leaveTime is how long a block of ports may be in use before that is an error.
+const leaveTime = 2 * time.Second

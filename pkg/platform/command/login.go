@@ -1,0 +1,60 @@
+package command
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/micro/micro/v3/client/cli/token"
+	"github.com/micro/micro/v3/service/auth"
+	microerrors "github.com/micro/micro/v3/service/errors"
+	"github.com/urfave/cli/v2"
+)
+
+// The account that Micro's auth service creates when there is none.
+const (
+	localAdmin         = "admin"
+	localAdminPassword = "micro"
+)
+
+// needLogin are the commands that only an admin may use.
+var needLogin = map[string]bool{"run": true, "update": true, "kill": true, "logs": true, "status": true, "config": true}
+
+// withLogin logs the command line in where a command needs it and nobody has: whoever can read the state directory owns the
+// platform, and has no use for a prompt.
+func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
+	return func(ctx *cli.Context) error {
+		if err := before(ctx); err != nil {
+			return err
+		}
+		if !needLogin[ctx.Args().First()] || ctx.IsSet("env") {
+			return nil
+		}
+		if saved, err := token.Get(ctx); err == nil && saved.AccessToken != "" && time.Now().Before(saved.Expiry) {
+			return nil
+		}
+		issued, err := auth.Token(auth.WithCredentials(localAdmin, localAdminPassword), auth.WithExpiry(time.Hour))
+		if err != nil {
+			return nil //nolint:nilerr // the password was changed: the command says that a login is needed
+		}
+		auth.DefaultAuth.Init(auth.ClientToken(issued))
+		return token.Save(ctx, issued)
+	}
+}
+
+// sentence is what to tell a person about an error: a Micro error's detail without the JSON around it, and what it means
+// that nothing listens.
+func sentence(err error) string {
+	text := err.Error()
+	var e *microerrors.Error
+	if !errors.As(err, &e) {
+		e = microerrors.Parse(text)
+	}
+	if e.Detail != "" {
+		text = e.Detail
+	}
+	if strings.Contains(text, "connection refused") {
+		return "The platform cannot be reached: start it with `make run` or `micro server`"
+	}
+	return text
+}

@@ -1,0 +1,96 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/state"
+)
+
+// run is `micro run ./customers`: build in place, hand over, done.
+func run(ctx *cli.Context) error { return launchAll(ctx, false) }
+
+// update is `micro update ./customers`: the same for a service that runs already.
+func update(ctx *cli.Context) error { return launchAll(ctx, true) }
+
+func launchAll(ctx *cli.Context, isUpdate bool) error {
+	if ctx.Args().Len() == 0 {
+		return cli.ShowSubcommandHelp(ctx)
+	}
+	options, err := optionsOf(ctx)
+	if err != nil {
+		return err
+	}
+	options.Update = isUpdate
+	services := make([]launch.Service, ctx.Args().Len())
+	for i, arg := range ctx.Args().Slice() {
+		if services[i], err = launch.Find(arg); err != nil {
+			return err
+		}
+	}
+	if name := ctx.String("name"); name != "" {
+		if len(services) > 1 {
+			return errors.New("--name: expected one service to give the name to")
+		}
+		services[0].Name = name
+	}
+	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	dir, err := os.MkdirTemp(state.Dir(), ".build-*")
+	if err != nil {
+		return fmt.Errorf("make a directory to build in: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // what is left is removed with the state directory
+	for _, s := range services {
+		fmt.Fprintf(os.Stderr, "building %s\n", s.Name)
+	}
+	binaries, err := launch.Build(stop, services, dir, os.Stderr)
+	if err != nil {
+		return err
+	}
+	for i, s := range services {
+		if err := launch.Run(stop, s, binaries[i], options); err != nil {
+			return fmt.Errorf("%s: %s", s.Name, sentence(err))
+		}
+		fmt.Fprintf(os.Stderr, "%s runs\n", s.Name)
+	}
+	return nil
+}
+
+// optionsOf reads the flags of Micro's run that mean something for a process on this machine and refuses the others.
+func optionsOf(ctx *cli.Context) (launch.Options, error) {
+	for _, name := range []string{"source", "image", "command", "type", "watch"} {
+		if ctx.IsSet(name) {
+			return launch.Options{}, fmt.Errorf("--%s: a service is built from its directory and run as it is", name)
+		}
+	}
+	if ctx.Int("instances") > 1 {
+		return launch.Options{}, errors.New("--instances: this platform runs one instance of a service")
+	}
+	options := launch.Options{Force: ctx.Bool("force"), Metadata: make(map[string]string)}
+	options.Args = strings.Fields(ctx.String("args"))
+	for _, list := range ctx.StringSlice("env_vars") {
+		for v := range strings.SplitSeq(list, ",") {
+			if name, _, ok := strings.Cut(strings.TrimSpace(v), "="); !ok || name == "" {
+				return launch.Options{}, errors.New("--env_vars: expected NAME=value[,NAME=value]")
+			}
+			options.Env = append(options.Env, strings.TrimSpace(v))
+		}
+	}
+	for _, v := range ctx.StringSlice("metadata") {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok || name == "" || name == "source" {
+			return launch.Options{}, errors.New("--metadata: expected name=value; the name source is taken")
+		}
+		options.Metadata[name] = value
+	}
+	return options, nil
+}

@@ -1,0 +1,100 @@
+// Package embedded is the profile that needs no outside server: the registry and the broker live in the memory of their
+// core services, stores are files below the state directory, and services are processes of this machine.
+package embedded
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/micro/micro/v3/profile"
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/auth/jwt"
+	"github.com/micro/micro/v3/service/broker"
+	memorybroker "github.com/micro/micro/v3/service/broker/memory"
+	"github.com/micro/micro/v3/service/config"
+	storeconfig "github.com/micro/micro/v3/service/config/store"
+	"github.com/micro/micro/v3/service/events"
+	eventstore "github.com/micro/micro/v3/service/events/store"
+	memorystream "github.com/micro/micro/v3/service/events/stream/memory"
+	"github.com/micro/micro/v3/service/logger"
+	"github.com/micro/micro/v3/service/model"
+	"github.com/micro/micro/v3/service/registry"
+	memoryregistry "github.com/micro/micro/v3/service/registry/memory"
+	"github.com/micro/micro/v3/service/store"
+	"github.com/micro/micro/v3/service/store/file"
+	"github.com/urfave/cli/v2"
+
+	"github.com/m3o/backend/pkg/platform/state"
+)
+
+// Name is the profile's name, for MICRO_PROFILE.
+const Name = "embedded"
+
+// Register makes the profile known to Micro.
+func Register() error {
+	var once sync.Once
+	return profile.Register(Name, &profile.Profile{
+		Name: Name,
+		Setup: func(ctx *cli.Context) error {
+			// Micro calls it twice and ignores what it returns.
+			once.Do(func() {
+				if err := setup(ctx); err != nil {
+					logger.Fatalf("The embedded profile cannot be set up: %v", err)
+				}
+			})
+			return nil
+		},
+	})
+}
+
+// CoreService returns which core service this process is: "auth" for `micro service auth`; empty for anything else.
+func CoreService(ctx *cli.Context) string {
+	if ctx.Args().First() != "service" {
+		return ""
+	}
+	return ctx.Args().Get(1)
+}
+
+func setup(ctx *cli.Context) error {
+	addresses, err := state.LoadAddresses()
+	if err != nil {
+		return err
+	}
+	core := CoreService(ctx)
+
+	auth.DefaultAuth = jwt.NewAuth()
+	store.DefaultStore = file.NewStore()
+	if store.DefaultBlobStore, err = file.NewBlobStore(); err != nil {
+		return fmt.Errorf("open the blob store: %w", err)
+	}
+	model.DefaultModel = model.NewModel(model.WithStore(store.DefaultStore))
+	profile.SetupConfigSecretKey(ctx)
+	if config.DefaultConfig, err = storeconfig.NewConfig(store.DefaultStore, ""); err != nil {
+		return fmt.Errorf("open the config: %w", err)
+	}
+	profile.SetupJWT(ctx)
+
+	// The registry and the broker are each one process's memory; every other process calls that one.
+	if core == "registry" {
+		profile.SetupRegistry(memoryregistry.NewRegistry())
+	} else {
+		if err := registry.DefaultRegistry.Init(registry.Addrs(addresses.Of("registry"))); err != nil {
+			return fmt.Errorf("set up the registry: %w", err)
+		}
+		profile.SetupRegistry(registry.DefaultRegistry)
+	}
+	if core == "broker" {
+		profile.SetupBroker(memorybroker.NewBroker())
+	} else {
+		if err := broker.DefaultBroker.Init(broker.Addrs(addresses.Of("broker"))); err != nil {
+			return fmt.Errorf("set up the broker: %w", err)
+		}
+		profile.SetupBroker(broker.DefaultBroker)
+	}
+
+	if events.DefaultStream, err = memorystream.NewStream(); err != nil {
+		return fmt.Errorf("set up the event stream: %w", err)
+	}
+	events.DefaultStore = eventstore.NewStore(eventstore.WithStore(store.DefaultStore))
+	return nil
+}

@@ -1,0 +1,345 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/micro/micro/v3/service/logger"
+	microruntime "github.com/micro/micro/v3/service/runtime"
+	"github.com/micro/micro/v3/service/runtime/local"
+	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/supervisor"
+)
+
+// defaultVersion is the version of a service that names none, as everywhere in Micro.
+const defaultVersion = "latest"
+
+// A name or version becomes part of file names and of the service's address in the registry.
+var (
+	validName    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	validVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+)
+
+// Credentials are what a service logs in with.
+type Credentials struct{ ID, Secret string }
+
+// Config is what a Runtime needs.
+type Config struct {
+	// Store keeps which services are to run.
+	Store store.Store
+	// Binaries keeps their executables.
+	Binaries Binaries
+	// Env is the environment of every service; nothing else is inherited.
+	Env []string
+	// Credentials issues the credentials of a service, anew for each start.
+	Credentials func(service, version string) (Credentials, error)
+	// Supervisor says how the processes are looked after; its Log is ignored.
+	Supervisor supervisor.Config
+}
+
+// Runtime implements Micro's runtime.Runtime with processes of this machine.
+type Runtime struct {
+	config Config
+	logs   microruntime.Runtime
+
+	// changing is held by what starts and stops services, which takes seconds; mu only guards the maps.
+	changing sync.Mutex
+	mu       sync.Mutex
+	services map[string]*service
+	running  bool
+}
+
+// service is one service and, while the runtime runs, its process.
+type service struct {
+	record  record
+	process *supervisor.Process
+	failure string // why there is no process
+}
+
+var _ microruntime.Runtime = (*Runtime)(nil)
+
+// New returns a runtime that does nothing until Start.
+func New(config Config) (*Runtime, error) {
+	if config.Store == nil || config.Credentials == nil || config.Binaries.Dir == "" {
+		return nil, errors.New("runtime: a store, a directory for binaries and a source of credentials are needed")
+	}
+	// Micro's own runtime reads log files well; that is all it is used for.
+	return &Runtime{config: config, logs: local.NewRuntime(), services: make(map[string]*service)}, nil
+}
+
+// Init takes no options.
+func (r *Runtime) Init(...microruntime.Option) error { return nil }
+
+// String is the runtime's name.
+func (r *Runtime) String() string { return "embedded" }
+
+// Start starts every service that has been created and not deleted.
+func (r *Runtime) Start() error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if r.running {
+		return nil
+	}
+	records, err := r.readRecords()
+	if err != nil {
+		return err
+	}
+	if err := r.config.Binaries.Retain(records); err != nil {
+		return err
+	}
+	for _, rec := range records {
+		s := &service{record: rec}
+		if err := r.start(s); err != nil {
+			// One service that cannot run must not take the others down; Read shows why.
+			logger.Errorf("Service %s was not started: %v", rec.Name, err)
+		}
+		r.set(s)
+	}
+	r.running = true
+	return nil
+}
+
+// Stop stops every service. They are started again by the next Start.
+func (r *Runtime) Stop() error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range r.all() {
+		if s.process != nil {
+			wg.Go(s.process.Stop)
+		}
+	}
+	wg.Wait()
+	r.running = false
+	return nil
+}
+
+// Create runs a service whose binary has been uploaded. For one that exists it puts the new binary, arguments and
+// environment in place, which restarts it, unless nothing has changed and the restart is not forced.
+func (r *Runtime) Create(resource microruntime.Resource, opts ...microruntime.CreateOption) error {
+	srv, err := serviceOf(resource)
+	if err != nil {
+		return err
+	}
+	var options microruntime.CreateOptions
+	for _, o := range opts {
+		o(&options)
+	}
+	rec, err := newRecord(srv, options)
+	if err != nil {
+		return err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	return r.put(rec, options.Force)
+}
+
+// Update puts a new binary in the place of a service that exists and restarts it.
+func (r *Runtime) Update(resource microruntime.Resource, _ ...microruntime.UpdateOption) error {
+	srv, err := serviceOf(resource)
+	if err != nil {
+		return err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	s := r.get(key(srv.Name, srv.Version))
+	if s == nil {
+		return microruntime.ErrNotFound
+	}
+	rec := s.record
+	rec.Source, rec.Metadata, rec.Updated = srv.Source, srv.Metadata, time.Now().UTC()
+	return r.put(rec, true)
+}
+
+// put makes rec what runs under its name and forgets the binary that ran before.
+func (r *Runtime) put(rec record, force bool) error {
+	if err := r.config.Binaries.Check(rec.Source); err != nil {
+		return err
+	}
+	before := r.get(rec.key())
+	if before != nil && before.process != nil && !force && before.record.sameProcess(rec) {
+		return nil
+	}
+	if err := r.writeRecord(rec); err != nil {
+		return err
+	}
+	if before != nil && before.process != nil {
+		before.process.Stop()
+	}
+	s := &service{record: rec}
+	err := r.start(s)
+	r.set(s)
+	return errors.Join(err, r.retain())
+}
+
+// Delete stops a service and forgets it.
+func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.DeleteOption) error {
+	srv, err := serviceOf(resource)
+	if err != nil {
+		return err
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	k := key(srv.Name, srv.Version)
+	s := r.get(k)
+	if s == nil {
+		return microruntime.ErrNotFound
+	}
+	if err := r.deleteRecord(s.record); err != nil {
+		return err
+	}
+	if s.process != nil {
+		s.process.Stop()
+	}
+	r.mu.Lock()
+	delete(r.services, k)
+	r.mu.Unlock()
+	return r.retain()
+}
+
+// Read lists the services that match, ordered by name. Its metadata tells the source directory, the time of the last start,
+// the number of restarts, the binary and, for one that ended by itself, the last line it printed.
+func (r *Runtime) Read(opts ...microruntime.ReadOption) ([]*microruntime.Service, error) {
+	var options microruntime.ReadOptions
+	for _, o := range opts {
+		o(&options)
+	}
+	found := []*microruntime.Service{}
+	for _, s := range r.all() {
+		if options.Service != "" && options.Service != s.record.Name ||
+			options.Version != "" && options.Version != s.record.Version {
+			continue
+		}
+		found = append(found, s.describe())
+	}
+	return found, nil
+}
+
+// Logs reads the log of a service, or of a core service.
+func (r *Runtime) Logs(resource microruntime.Resource, opts ...microruntime.LogsOption) (microruntime.LogStream, error) {
+	srv, err := serviceOf(resource)
+	if err != nil {
+		return nil, err
+	}
+	return r.logs.Logs(srv, opts...)
+}
+
+// start starts the process of s.
+func (r *Runtime) start(s *service) error {
+	config := r.config.Supervisor
+	config.Log = filepath.Join(state.Logs(), s.record.Name+".log")
+	var place address
+	var err error
+	s.process, err = supervisor.Start(config, supervisor.Command{
+		Path: r.config.Binaries.Path(s.record.Source),
+		Args: s.record.Args,
+		Env:  r.config.Env,
+		Prepare: func(cmd *exec.Cmd) error {
+			credentials, err := r.config.Credentials(s.record.Name, s.record.Version)
+			if err != nil {
+				return fmt.Errorf("issue credentials: %w", err)
+			}
+			listen, err := place.choose()
+			if err != nil {
+				return err
+			}
+			cmd.Env = slices.Concat(r.config.Env, []string{
+				"MICRO_PROFILE=service",
+				"MICRO_SERVICE_NAME=" + s.record.Name,
+				"MICRO_SERVICE_VERSION=" + s.record.Version,
+				"MICRO_SERVICE_ADDRESS=" + listen,
+				"MICRO_AUTH_ID=" + credentials.ID,
+				"MICRO_AUTH_SECRET=" + credentials.Secret,
+			}, s.record.Env)
+			return nil
+		},
+	})
+	if err != nil {
+		s.failure = err.Error()
+	}
+	return err
+}
+
+// describe is what Read tells of s.
+func (s *service) describe() *microruntime.Service {
+	metadata := maps.Clone(s.record.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	metadata["build"] = digestOf(s.record.Source)
+	described := &microruntime.Service{
+		Name: s.record.Name, Version: s.record.Version, Source: s.record.Source, Metadata: metadata,
+	}
+	if s.process == nil {
+		described.Status, metadata["error"] = microruntime.Error, s.failure
+		return described
+	}
+	status := s.process.Status()
+	metadata["started"] = status.Started.UTC().Format(time.RFC3339)
+	metadata["restarts"] = strconv.Itoa(status.Restarts)
+	switch status.State {
+	case supervisor.Running:
+		described.Status = microruntime.Running
+	case supervisor.Stopped:
+		described.Status = microruntime.Stopped
+	case supervisor.Waiting:
+		described.Status, metadata["error"] = microruntime.Error, status.LastLine
+	}
+	return described
+}
+
+func (r *Runtime) retain() error {
+	var records []record
+	for _, s := range r.all() {
+		records = append(records, s.record)
+	}
+	return r.config.Binaries.Retain(records)
+}
+
+func (r *Runtime) all() []*service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Values(r.services), func(a, b *service) int {
+		return compareRecords(a.record, b.record)
+	})
+}
+
+func (r *Runtime) get(key string) *service {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.services[key]
+}
+
+func (r *Runtime) set(s *service) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.services[s.record.key()] = s
+}
+
+// serviceOf returns the service of a resource; namespaces, network policies and quotas mean nothing on one machine.
+func serviceOf(resource microruntime.Resource) (*microruntime.Service, error) {
+	srv, ok := resource.(*microruntime.Service)
+	if !ok {
+		return nil, microruntime.ErrInvalidResource
+	}
+	if srv.Version == "" {
+		srv.Version = defaultVersion
+	}
+	if !validName.MatchString(srv.Name) {
+		return nil, errors.New("name: expected a lower case letter followed by at most 62 letters, digits or hyphens")
+	}
+	if !validVersion.MatchString(srv.Version) {
+		return nil, errors.New("version: expected at most 63 letters, digits, dots, hyphens or underscores")
+	}
+	return srv, nil
+}

@@ -1,0 +1,158 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	pb "github.com/micro/micro/v3/proto/runtime"
+	microservice "github.com/micro/micro/v3/service"
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/client"
+	"github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/service/logger"
+	microruntime "github.com/micro/micro/v3/service/runtime"
+	"github.com/micro/micro/v3/service/runtime/handler"
+	"github.com/micro/micro/v3/service/store"
+	"github.com/micro/micro/v3/util/auth/namespace"
+	"github.com/urfave/cli/v2"
+
+	"github.com/m3o/backend/pkg/platform/state"
+)
+
+// Serve runs the core service "runtime": Micro's handler on a Runtime, and what takes in binaries.
+func Serve(*cli.Context) error {
+	addresses, err := state.LoadAddresses()
+	if err != nil {
+		return err
+	}
+	srv := microservice.New(microservice.Name("runtime"))
+	if err := store.DefaultStore.Init(store.Table("runtime")); err != nil {
+		return fmt.Errorf("open the runtime's store: %w", err)
+	}
+	r, err := New(Config{
+		Store:       store.DefaultStore,
+		Binaries:    Binaries{Dir: state.Binaries()},
+		Env:         serviceEnv(addresses),
+		Credentials: issueCredentials,
+	})
+	if err != nil {
+		return err
+	}
+	microruntime.DefaultRuntime = r
+	pb.RegisterRuntimeHandler(srv.Server(), &handler.Runtime{Runtime: r})
+	pb.RegisterSourceHandler(srv.Server(), &Source{Binaries: r.config.Binaries})
+	if err := r.Start(); err != nil {
+		return err
+	}
+	err = srv.Run()
+	if stopErr := r.Stop(); err == nil {
+		err = stopErr
+	}
+	return err
+}
+
+// serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none
+// of the platform's secrets.
+func serviceEnv(addresses state.Addresses) []string {
+	env := []string{
+		state.Env + "=" + state.Dir(),
+		"MICRO_PROXY=" + addresses.Of("network"),
+		"MICRO_REPORT_USAGE=false",
+	}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// issueCredentials makes the account a service logs in with. It is a token signed with the platform's key: nothing is
+// stored, and the one of an earlier start stays good until it expires.
+func issueCredentials(service, version string) (Credentials, error) {
+	account, err := auth.Generate(service+"-"+version, auth.WithIssuer(namespace.DefaultNamespace),
+		auth.WithType("service"), auth.WithScopes("service"))
+	if err != nil {
+		return Credentials{}, err
+	}
+	return Credentials{ID: account.ID, Secret: account.Secret}, nil
+}
+
+// Source takes in the binaries that are to be run.
+type Source struct{ Binaries Binaries }
+
+// Upload keeps the bytes it receives and answers with the reference that Runtime.Create expects as a service's source.
+// Only an admin may, because what is uploaded can be run.
+func (s *Source) Upload(ctx context.Context, stream pb.Source_UploadStream) error {
+	const endpoint = "runtime.Source.Upload"
+	if err := namespace.AuthorizeAdmin(ctx, namespace.DefaultNamespace, endpoint); err != nil {
+		return err
+	}
+	source, err := s.Binaries.Write(&uploadReader{stream: stream})
+	if err != nil {
+		logger.Errorf("Upload failed: %v", err)
+		return errors.InternalServerError(endpoint, "the binary could not be kept; the runtime's log says why")
+	}
+	return stream.SendAndClose(&pb.UploadResponse{Id: source})
+}
+
+// uploadReader reads the bytes of an upload.
+type uploadReader struct {
+	stream interface {
+		Recv() (*pb.UploadRequest, error)
+	}
+	rest []byte
+}
+
+// Read implements io.Reader.
+func (u *uploadReader) Read(p []byte) (int, error) {
+	for len(u.rest) == 0 {
+		message, err := u.stream.Recv()
+		if err != nil {
+			return 0, err // io.EOF at the end of the upload
+		}
+		u.rest = message.Data
+	}
+	n := copy(p, u.rest)
+	u.rest = u.rest[n:]
+	return n, nil
+}
+
+// uploadTimeout bounds an upload; a gigabyte at 10 MB a second fits.
+const uploadTimeout = 2 * time.Minute
+
+// chunk is how many bytes an upload sends in a message.
+const chunk = 1 << 20
+
+// Upload sends a binary to the runtime and returns its reference.
+func Upload(ctx context.Context, service string, binary io.Reader) (source string, err error) {
+	stream, err := pb.NewSourceService("runtime", client.DefaultClient).
+		Upload(ctx, client.WithAuthToken(), client.WithRequestTimeout(uploadTimeout))
+	if err != nil {
+		return "", err
+	}
+	buffer := make([]byte, chunk)
+	for {
+		n, err := io.ReadFull(binary, buffer)
+		if n > 0 {
+			request := &pb.UploadRequest{Service: &pb.Service{Name: service}, Data: buffer[:n]}
+			if err := stream.Send(request); err != nil {
+				return "", err
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the binary: %w", err)
+		}
+	}
+	response, err := stream.CloseAndRecv()
+	if err != nil {
+		return "", err
+	}
+	return response.Id, nil
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/platform/embedded"
+	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/supervisor"
+)
+
+// coreServices are Micro's, in the order in which they are started; they are stopped in the opposite one. The registry is
+// first because all others register there, and the runtime last because its services use all others.
+var coreServices = []string{
+	"registry", "broker", "store", "config", "auth", "events", "network", "proxy", "api", "runtime",
+}
+
+// core is the processes of the core services.
+type core struct {
+	names     []string
+	processes []*supervisor.Process
+}
+
+// startCore starts the core services.
+func startCore(addresses state.Addresses) (*core, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this executable: %w", err)
+	}
+	c := &core{}
+	for _, name := range coreServices {
+		config := supervisor.Config{Log: filepath.Join(state.Logs(), name+".log"), MaxBackoff: 5 * time.Second}
+		if name == "runtime" {
+			config.Grace = 15 * time.Second // it stops its services first
+		}
+		p, err := supervisor.Start(config, supervisor.Command{
+			Path: binary, Args: []string{"service", name}, Env: coreEnv(name, addresses),
+		})
+		if err != nil {
+			c.stop()
+			return nil, err
+		}
+		c.names, c.processes = append(c.names, name), append(c.processes, p)
+	}
+	return c, nil
+}
+
+// coreEnv is the environment of a core service: ours, with its address.
+func coreEnv(name string, addresses state.Addresses) []string {
+	address := addresses.Of(name)
+	if name == "api" || name == "proxy" {
+		// What listens on their address is an HTTP server and a proxy; they are Micro services beside that.
+		address = state.Host + ":0"
+	}
+	env := []string{
+		"MICRO_PROFILE=" + embedded.Name,
+		"MICRO_SERVICE_ADDRESS=" + address,
+		"MICRO_PROXY_ADDRESS=" + addresses.Of("proxy"),
+	}
+	for _, v := range os.Environ() {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET":
+		default:
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// wait returns when every core service is registered, which is the last thing each does when it starts.
+func (c *core) wait(ctx context.Context) error {
+	for i, name := range c.names {
+		err := poll(ctx, func() (bool, error) {
+			found, err := registry.GetService(name)
+			if err == nil && len(found) > 0 {
+				return true, nil
+			}
+			if status := c.processes[i].Status(); status.Restarts > 2 {
+				return false, fmt.Errorf("%s does not start: %s (its log is %s)",
+					name, status.LastLine, filepath.Join(state.Logs(), name+".log"))
+			}
+			return false, nil
+		})
+		if err != nil {
+			return fmt.Errorf("wait for %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// stop stops the core services one after the other, the last started first.
+func (c *core) stop() {
+	for i := len(c.processes) - 1; i >= 0; i-- {
+		c.processes[i].Stop()
+	}
+}
+
+// poll calls done every 20 ms until it is true or fails.
+func poll(ctx context.Context, done func() (bool, error)) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/m3o/backend/pkg/platform/state"
+)
+
+// progress prints what has happened and when, in seconds since the start.
+type progress struct {
+	mu    sync.Mutex
+	out   io.Writer
+	begin time.Time
+}
+
+func newProgress(out io.Writer) *progress { return &progress{out: out, begin: time.Now()} }
+
+func (p *progress) say(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.begin).Seconds(), what) // nobody may be looking
+}
+
+// welcome tells where everything is and what to try.
+func welcome(out io.Writer, addresses state.Addresses, try []string) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n", addresses.Of("api"), state.Dir(), state.Logs())
+	if len(try) > 0 {
+		b.WriteString("\nTry, in another terminal:\n\n")
+	}
+	for _, command := range try {
+		b.WriteString("  " + command + "\n")
+	}
+	b.WriteString("\nCtrl-C stops it.\n")
+	_, _ = io.WriteString(out, b.String()) // nobody may be looking
+}
