@@ -69,6 +69,9 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 		return err
 	}
 	progress := newProgress(out)
+	if err := logIn(); err != nil {
+		return err
+	}
 	core, err := startCore(addresses)
 	if err != nil {
 		return err
@@ -121,9 +124,6 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 		return err
 	}
 	progress.say("core services are ready")
-	if err := logIn(); err != nil {
-		return err
-	}
 	if err := <-built; err != nil {
 		return err
 	}

@@ -37,12 +37,17 @@ func (a Addresses) Of(server string) string {
 	return ""
 }
 
-// Check tries each port of the block and returns an error that names the first one that cannot be had.
-func (a Addresses) Check() error {
-	if last := a.Port + len(servers) - 1; a.Port < 1 || last > 65535 {
+// validate tells whether there can be such a block.
+func (a Addresses) validate() error {
+	if highest := 65535 - len(servers) + 1; a.Port < 1 || a.Port > highest {
 		return fmt.Errorf("port %d: expected a number from 1 to %d, as %d ports are used from there",
-			a.Port, 65535-len(servers)+1, len(servers))
+			a.Port, highest, len(servers))
 	}
+	return nil
+}
+
+// free tries each port of the block and returns an error that names the first one that cannot be had.
+func (a Addresses) free() error {
 	for _, s := range servers {
 		l, err := net.Listen("tcp", a.Of(s))
 		if err != nil {
@@ -109,8 +114,11 @@ func Claim(port int) (Addresses, error) {
 	if port != 0 {
 		a.Port = port
 	}
+	if err := a.validate(); err != nil {
+		return Addresses{}, err
+	}
 	for patience := time.Now().Add(leaveTime); ; time.Sleep(20 * time.Millisecond) {
-		if err = a.Check(); err == nil {
+		if err = a.free(); err == nil {
 			return a, SaveAddresses(a)
 		}
 		if time.Now().After(patience) {

@@ -1,0 +1,214 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/micro/micro/v3/service/client"
+	"github.com/micro/micro/v3/service/client/grpc"
+	"github.com/micro/micro/v3/service/context/metadata"
+	"github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/service/registry"
+	"github.com/stretchr/testify/require"
+)
+
+// services is a registry that knows one service, or none when it is away.
+type services struct{ err error }
+
+func (s services) GetService(name string, _ ...registry.GetOption) ([]*registry.Service, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if name != "customers" {
+		return nil, registry.ErrNotFound
+	}
+	return []*registry.Service{{Name: name, Nodes: []*registry.Node{{Address: "127.0.0.1:1"}}}}, nil
+}
+
+// caller is a client that remembers what it was asked and answers as it is told.
+type caller struct {
+	client.Client
+	answer string
+	err    error
+
+	calls    int
+	endpoint string
+	body     string
+	metadata metadata.Metadata
+}
+
+func (c *caller) Call(ctx context.Context, request client.Request, response any, _ ...client.CallOption) error {
+	c.calls++
+	c.endpoint = request.Service() + " " + request.Endpoint()
+	c.body = string(*request.Body().(*json.RawMessage))
+	c.metadata, _ = metadata.FromContext(ctx)
+	*response.(*json.RawMessage) = json.RawMessage(c.answer)
+	return c.err
+}
+
+func setup(t *testing.T, s services) (*caller, *Handler) {
+	t.Helper()
+	c := &caller{Client: grpc.NewClient(), answer: `{"ok":true}`}
+	h, err := New(Config{Client: c, Services: s, MaxBody: 100, Version: "v1"})
+	require.NoError(t, err)
+	return c, h
+}
+
+func serve(h http.Handler, method, target, body string, header ...string) (int, string) {
+	r := httptest.NewRequestWithContext(context.Background(), method, target, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	b, _ := io.ReadAll(w.Result().Body)
+	return w.Code, string(b)
+}
+
+func TestCallsReachTheService(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, method, target, body, endpoint, sent string }{
+		{"main service", "POST", "/customers/Create", `{"email":"a@b.c"}`, "customers Customers.Create", `{"email":"a@b.c"}`},
+		{"lower case", "POST", "/customers/create", `{}`, "customers Customers.Create", `{}`},
+		{"other handler", "POST", "/customers/Keys/VerifyKey", `{}`, "customers Keys.VerifyKey", `{}`},
+		{"hyphens", "POST", "/customers/keys/verify-key", `{}`, "customers Keys.VerifyKey", `{}`},
+		{"empty body", "POST", "/customers/List", ``, "customers Customers.List", `{}`},
+		{"space around", "POST", "/customers/List", " \n{} ", "customers Customers.List", " \n{} "},
+		{"query", "GET", "/customers/Read?id=5", "", "customers Customers.Read", `{"id":"5"}`},
+		{"repeated", "GET", "/customers/Read?id=5&id=6", "", "customers Customers.Read", `{"id":["5","6"]}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			client, h := setup(t, services{})
+			code, answer := serve(h, c.method, c.target, c.body)
+			require.Equal(t, http.StatusOK, code, answer)
+			require.JSONEq(t, `{"ok":true}`, answer)
+			require.Equal(t, c.endpoint, client.endpoint)
+			require.Equal(t, c.sent, client.body)
+		})
+	}
+}
+
+func TestWhatCannotBeACallReachesNoService(t *testing.T) {
+	t.Parallel()
+	const secret = "jane@example.com"
+	for _, c := range []struct {
+		name, method, target, body string
+		code                       int
+		detail                     string
+		header                     []string
+	}{
+		{"unknown service", "POST", "/nobody/Create", "{}", 404, "no such service", nil},
+		{"one part", "POST", "/customers", "{}", 404, "names no call", nil},
+		{"four parts", "POST", "/customers/a/b/c", "{}", 404, "names no call", nil},
+		{"path tricks", "POST", "/customers/..%2fx", "{}", 404, "names no call", nil},
+		{"malformed", "POST", "/customers/Create", `{"email":` + secret, 400, "body: expected valid JSON", nil},
+		{"two objects", "POST", "/customers/Create", `{}{}`, 400, "body: expected valid JSON", nil},
+		{"not an object", "POST", "/customers/Create", `["` + secret + `"]`, 400, "body: expected a JSON object", nil},
+		{"too large", "POST", "/customers/Create", `{"name":"` + strings.Repeat("x", 200) + `"}`, 413, "body: larger", nil},
+		{"other type", "POST", "/customers/Create", secret, 415, "Content-Type: expected", []string{"Content-Type", "text/xml"}},
+		{"other method", "TRACE", "/customers/Create", "", 405, "method: expected", nil},
+		{"bad query", "GET", "/customers/Read?id=%zz", "", 400, "query: expected", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			client, h := setup(t, services{})
+			code, answer := serve(h, c.method, c.target, c.body, c.header...)
+			require.Equal(t, c.code, code)
+			var e errors.Error
+			require.NoError(t, json.Unmarshal([]byte(answer), &e))
+			require.EqualValues(t, c.code, e.Code)
+			require.Equal(t, "api", e.Id)
+			require.Contains(t, e.Detail, c.detail)
+			require.NotContains(t, answer, secret)
+			require.Zero(t, client.calls)
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		err    error
+		code   int
+		detail string
+	}{
+		{"the service's", errors.Conflict("customers.Customers.Update", "version: is 4 now"), 409, "version: is 4 now"},
+		{"too late", errors.Timeout(clientID, "call timeout: context deadline exceeded"), 504, "did not answer in time"},
+		{"refused", errors.InternalServerError(clientID, "Error sending request: 127.0.0.1:1 refused"), 503, "cannot be reached"},
+		{"no Micro error", io.ErrUnexpectedEOF, 503, "cannot be reached"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			client, h := setup(t, services{})
+			client.err = c.err
+			code, answer := serve(h, "POST", "/customers/Create", "{}")
+			require.Equal(t, c.code, code)
+			require.Contains(t, answer, c.detail)
+			require.NotContains(t, answer, "127.0.0.1")
+		})
+	}
+	t.Run("registry away", func(t *testing.T) {
+		t.Parallel()
+		_, h := setup(t, services{err: io.ErrUnexpectedEOF})
+		code, answer := serve(h, "POST", "/customers/Create", "{}")
+		require.Equal(t, 503, code)
+		require.NotContains(t, answer, "EOF")
+	})
+}
+
+func TestOnlyTheCallersTokenTravels(t *testing.T) {
+	t.Parallel()
+	client, h := setup(t, services{})
+	serve(h, "POST", "/customers/Create", "{}", "Authorization", "Bearer x", "Micro-Namespace", "other", "Timeout", "1", "Cookie", "c=1")
+	require.Equal(t, metadata.Metadata{
+		"Authorization": "Bearer x", "Micro-Namespace": "micro", "X-Forwarded-For": "192.0.2.1:1234",
+	}, client.metadata)
+}
+
+func TestRootTellsTheVersion(t *testing.T) {
+	t.Parallel()
+	_, h := setup(t, services{})
+	code, answer := serve(h, "GET", "/", "")
+	require.Equal(t, 200, code)
+	require.JSONEq(t, `{"version":"v1"}`, answer)
+}
+
+func FuzzRoute(f *testing.F) {
+	for _, path := range []string{"/customers/Create", "/a/b/c", "//", "/customers/verify-key", "/ä/ö", "/x/-"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		r, ok := routeOf(path)
+		if !ok {
+			require.Zero(t, r)
+			return
+		}
+		require.Equal(t, url.PathEscape(r.service), r.service)
+		handler, method, found := strings.Cut(r.endpoint, ".")
+		require.True(t, found)
+		require.Equal(t, url.PathEscape(handler+method), handler+method)
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	for _, body := range []string{"", "{}", "[]", `{"a":`, "\xff", `{"a":"\u0000"}`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		object, err := objectOf(body)
+		if err != nil {
+			require.EqualValues(t, 400, errors.FromError(err).Code)
+			return
+		}
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal(object, &fields))
+	})
+}

@@ -1,0 +1,95 @@
+package state
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/micro/micro/v3/util/user"
+	"github.com/stretchr/testify/require"
+)
+
+// The tests change the working directory, the environment and what is global in Micro: they do not run in parallel.
+
+func TestLocate(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	inner := filepath.Join(root, "clone", "customers")
+	require.NoError(t, os.MkdirAll(inner, 0o700))
+	t.Setenv("HOME", root)
+	t.Setenv(Env, "")
+	t.Chdir(inner)
+	locate := func(dir string) string {
+		found, err := Locate(dir)
+		require.NoError(t, err)
+		return found
+	}
+	require.Equal(t, filepath.Join(root, DirName), locate(""), "nothing there: the home directory's")
+	require.NoError(t, os.WriteFile(filepath.Join(inner, DirName), nil, 0o600))
+	require.Equal(t, filepath.Join(root, DirName), locate(""), "a file of that name is no state directory")
+	nearest := filepath.Join(root, "clone", DirName)
+	require.NoError(t, os.Mkdir(nearest, 0o700))
+	require.Equal(t, nearest, locate(""))
+	t.Setenv(Env, filepath.Join(root, "env"))
+	require.Equal(t, filepath.Join(root, "env"), locate(""))
+	require.Equal(t, filepath.Join(inner, "given"), locate("given"))
+}
+
+func use(t *testing.T) {
+	t.Helper()
+	before := user.Dir
+	t.Setenv(Env, "")
+	require.NoError(t, Use(filepath.Join(t.TempDir(), "state")))
+	t.Cleanup(func() { user.Dir = before })
+}
+
+func TestUse(t *testing.T) {
+	use(t)
+	info, err := os.Stat(Dir())
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	require.Equal(t, Dir(), os.Getenv(Env))
+}
+
+func TestClaim(t *testing.T) {
+	use(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close() //nolint:errcheck // the test ends
+	port := taken.Addr().(*net.TCPAddr).Port
+
+	_, err = Claim(port)
+	require.ErrorContains(t, err, taken.Addr().String()+" is taken (the platform's api listens there)")
+	a, err := LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, DefaultPort, a.Port, "what failed is not remembered")
+
+	_, err = Claim(65530)
+	require.ErrorContains(t, err, "expected a number from 1 to 65526")
+	t.Setenv(PortEnv, "many")
+	_, err = Claim(0)
+	require.ErrorContains(t, err, PortEnv)
+}
+
+func TestAddressesAreRemembered(t *testing.T) {
+	use(t)
+	require.NoError(t, SaveAddresses(Addresses{Port: 12000}))
+	a, err := LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:12000", a.Of("api"))
+	require.Equal(t, "127.0.0.1:12003", a.Of("registry"))
+	require.Empty(t, a.Of("web"))
+	require.NoError(t, os.WriteFile(addressFile(), []byte("{"), 0o600))
+	_, err = LoadAddresses()
+	require.ErrorContains(t, err, "is damaged")
+}
+
+func TestLock(t *testing.T) {
+	use(t)
+	require.NoError(t, Lock())
+	require.ErrorContains(t, Lock(), "another server")
+	require.NoError(t, lock.Close())
+	require.NoError(t, Lock())
+	require.NoError(t, lock.Close())
+}
