@@ -1,0 +1,93 @@
+# Everything a contributor types. It needs Go, a C compiler (SQLite), git and make; what a target needs beyond that it
+# says. `make help` is made from the comments behind the targets' names.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where `make run` listens and keeps its state, 8080 and .micro unless the environment (MICRO_PORT, MICRO_STATE) or the
+# last run says otherwise; a second copy takes others: make run port=9090 state=/tmp/second.
+port ?=
+state ?=
+# The services that `make run` starts.
+services ?= customers billing usage signup mixpanel
+first_call := bin/micro call customers Customers.Create '{\"email\": \"ada@example.com\", \"name\": \"Ada\"}'
+# Flags for `go test`: make test flags='-run Login'.
+flags ?=
+# Benchmark groups for `make bench`, all of them by default: make bench only=calls.
+only ?=
+# What `make verify` compares the protos with, when that is not the commit before: make verify against=origin/main.
+against ?=
+# Arguments for `make demo`.
+args ?=
+
+tool := go tool -modfile=tools/go.mod
+lint := go tool -modfile=tools/lint/go.mod
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: need
+need:
+	@scripts/need.sh
+
+.PHONY: build
+build: need ## Build bin/micro
+	@scripts/build.sh bin/micro ./pkg/platform/micro
+
+.PHONY: run
+run: build ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
+	@exec bin/micro server $(if $(port),--port '$(port)') $(if $(state),--state '$(state)') $(services:%=--run ./%) \
+		$(if $(filter customers,$(services)),--try "$(first_call)")
+
+.PHONY: demo
+demo: need ## Tell the story so far, step by step, against a running `make run`
+	@go run ./pkg/acceptance/demo $(args)
+
+.PHONY: test
+test: need ## Test everything: units with the race detector, then acceptance; flags='-run Name'
+	@scripts/timed.sh 'unit tests' scripts/test.sh unit -timeout 5m $(flags)
+	@scripts/timed.sh 'acceptance tests' scripts/test.sh acceptance -timeout 20m $(flags)
+
+.PHONY: test-long
+test-long: need ## The same with the tests that take minutes (build tag long)
+	@scripts/timed.sh 'unit tests, long' scripts/test.sh unit -tags long -timeout 60m $(flags)
+	@scripts/timed.sh 'acceptance tests, long' scripts/test.sh acceptance -tags long -timeout 60m $(flags)
+
+# A service has platform tests where it keeps something in SQL; packages without any are quick.
+.PHONY: test-platform
+test-platform: need ## Test pkg/database and the services on a throwaway PostgreSQL (build tag platform)
+	@go build -o bin/withpostgres ./scripts/withpostgres
+	@scripts/timed.sh 'platform tests' bin/withpostgres \
+		go test -race -count=1 -tags platform -timeout 20m $(flags) ./pkg/database/... $(services:%=./%/...)
+
+.PHONY: platform-deps
+platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu), or say what is missing
+	@scripts/platform-deps.sh
+
+.PHONY: lint
+lint: need ## Lint Go, protos and the direction of imports; needs no internet once modules are downloaded
+	@go run ./scripts/arrows
+	@$(lint) golangci-lint run
+	@scripts/no-protos.sh . || $(tool) buf lint
+
+.PHONY: generate
+generate: need ## Regenerate protos, clients, fakes and documents
+	@scripts/generate.sh
+
+.PHONY: verify
+verify: need ## Check that generated code, formatting and go.mod are up to date, and protos compatible
+	@scripts/verify.sh $(against)
+
+.PHONY: new
+new: build ## Make a new service in the house's shape: make new name=account
+	@test -n '$(name)' || { echo 'Which name? make new name=account' >&2; exit 1; }
+	@bin/micro new '$(name)'
+
+.PHONY: bench
+bench: need ## Measure, one line a figure; only=calls for one group
+	@scripts/bench.sh $(only)
+
+.PHONY: clean
+clean: ## Remove what was built; state in .micro stays
+	@rm -rf bin
