@@ -27,6 +27,8 @@ copy_tree() {
 }
 
 generated() {
+	# Removed first, so that what no source stands for any more shows as well.
+	find "$tmp/again" \( -name '*.pb.go' -o -name '*.pb.micro.go' -o -path '*/fakes/*.go' \) -exec rm {} +
 	(cd "$tmp/again" && scripts/generate.sh) || return 1
 	diff -ruN "$tmp/now" "$tmp/again" >"$tmp/diff" && return 0
 	sed -e "s|$tmp/now|a|g" -e "s|$tmp/again|b|g" "$tmp/diff" | head -n 200
@@ -60,13 +62,13 @@ compatible() {
 			echo "There is no commit $base."
 			return 1
 		fi
-		echo "No commit before this one here (a first commit or a shallow clone): protos are not compared."
+		echo "verify: no commit before this one here (a first commit or a shallow clone): protos are not compared." >&3
 		return 0
 	fi
 	mkdir "$tmp/before"
 	git archive "$base" | tar -x -C "$tmp/before"
 	if scripts/no-protos.sh "$tmp/before"; then
-		echo "No protos at $base: nothing to compare."
+		echo "verify: no protos at $base: nothing to compare." >&3
 		return 0
 	fi
 	# By today's rules: the older tree's configuration may be missing.
@@ -85,6 +87,7 @@ short() {
 	return 1
 }
 
+exec 3>&1 # what is worth saying although nothing is wrong
 failed=
 check() {
 	name=$1
