@@ -1,0 +1,58 @@
+package handler
+
+import (
+	"context"
+	"regexp"
+
+	pb "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/errors"
+)
+
+// aPath is what a path of a mask has to look like to be named in an error.
+var aPath = regexp.MustCompile(`^[a-z_][a-z0-9_.]{0,63}$`)
+
+// Update changes the fields of a customer that the mask names.
+func (h *Customers) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.UpdateResponse) error {
+	if req.Customer == nil {
+		return errors.Invalid("customer", "required")
+	}
+	change, err := changeOf(req)
+	if err != nil {
+		return err
+	}
+	c, err := h.core.Update(ctx, change)
+	if err != nil {
+		return errors.Within("customer", err)
+	}
+	rsp.Customer = toProto(c)
+	return nil
+}
+
+// changeOf takes from the request what its mask names.
+func changeOf(req *pb.UpdateRequest) (service.Change, error) {
+	from := req.Customer
+	change := service.Change{ID: from.Id, Version: from.Version}
+	if len(req.UpdateMask.GetPaths()) == 0 {
+		return change, errors.Invalid("update_mask", "must name at least one of name, meta, email and status")
+	}
+	for _, path := range req.UpdateMask.Paths {
+		switch path {
+		case "name":
+			change.Name = &from.Name
+		case "meta":
+			change.Meta = &from.Meta
+		case "email":
+			change.Email = &from.Email
+		case "status":
+			status := service.Status(from.Status)
+			change.Status = &status
+		default:
+			if aPath.MatchString(path) {
+				return change, errors.Invalid("update_mask", "%s cannot be updated: expected name, meta, email or status", path)
+			}
+			return change, errors.Invalid("update_mask", "expected name, meta, email or status")
+		}
+	}
+	return change, nil
+}

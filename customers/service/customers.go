@@ -1,0 +1,159 @@
+// Package service is the core of customers: what a customer is, what may change, and where it is kept. It knows no RPC;
+// its errors are those of pkg/errors, and speak of the fields of its own types.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/m3o/backend/pkg/database"
+)
+
+// Status is what a customer may do.
+type Status string
+
+// The statuses.
+const (
+	AwaitingVerification Status = "awaiting_verification" // the address is not proven
+	Verified             Status = "verified"              // the address is proven, there is no password yet
+	Active               Status = "active"                // may log in and hold keys
+	Inactive             Status = "inactive"              // deleted; the address stays taken
+	Banned               Status = "banned"
+)
+
+// Customer is somebody who has signed up, or has begun to.
+type Customer struct {
+	ID      string // a UUID of version 7, in lower case
+	Status  Status
+	Email   string
+	Name    string
+	Meta    map[string]string
+	Created time.Time // UTC, to the microsecond
+	Updated time.Time // UTC, to the microsecond
+	Version int64     // 1, and one more with each change
+}
+
+// Ref names a customer by exactly one of its fields.
+type Ref struct {
+	ID    string
+	Email string // in any case
+}
+
+// Config is what New needs.
+type Config struct {
+	// DB is the service's database, migrated.
+	DB *database.DB
+	// Clock tells the time; time.Now when nil.
+	Clock func() time.Time
+}
+
+// Validate returns an error that says what is missing.
+func (c Config) Validate() error {
+	if c.DB == nil {
+		return errors.New("customers: a database is missing")
+	}
+	return nil
+}
+
+// Customers keeps the customers. It may be used by many goroutines at once, and by several processes on one database.
+type Customers struct {
+	db    *database.DB
+	clock func() time.Time
+}
+
+// New returns the customers in a database, or an error when the configuration is not valid.
+func New(cfg Config) (*Customers, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &Customers{db: cfg.DB, clock: cfg.Clock}, nil
+}
+
+// now is the time as it is kept.
+func (c *Customers) now() time.Time { return c.clock().UTC().Truncate(time.Microsecond) }
+
+// NewCustomer describes a customer to be.
+type NewCustomer struct {
+	Email string // required
+	Name  string
+	Meta  map[string]string
+}
+
+// Create adds a customer whose address is still to be proven. When there is one with the address already, in any case, it
+// is returned as it is, so that a call may be made again; unless it is deleted, which is a conflict.
+func (c *Customers) Create(ctx context.Context, n NewCustomer) (Customer, error) {
+	email, err := parseAddress("email", n.Email)
+	if err != nil {
+		return Customer{}, err
+	}
+	name, err := checkName("name", n.Name)
+	if err != nil {
+		return Customer{}, err
+	}
+	if err := checkMeta("meta", n.Meta); err != nil {
+		return Customer{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Customer{}, fmt.Errorf("make an id: %w", err)
+	}
+	now := c.now()
+	fresh := Customer{
+		ID: id.String(), Status: AwaitingVerification, Email: email.text, Name: name, Meta: n.Meta,
+		Created: now, Updated: now, Version: 1,
+	}
+	var result Customer
+	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		added, err := insert(ctx, tx, fresh)
+		if err != nil {
+			return err
+		}
+		if added {
+			result = fresh
+			return nil
+		}
+		result, err = find(ctx, tx, "email_key", email.key, "")
+		return err
+	})
+	if err != nil {
+		return Customer{}, fmt.Errorf("create a customer: %w", err)
+	}
+	if result.Status == Inactive {
+		return Customer{}, conflictDeleted("email")
+	}
+	return result, nil
+}
+
+// Read returns a customer, whatever its status.
+func (c *Customers) Read(ctx context.Context, ref Ref) (Customer, error) {
+	column, key, err := ref.key()
+	if err != nil {
+		return Customer{}, err
+	}
+	return find(ctx, c.db.Read(), column, key, "")
+}
+
+// Delete gives a customer the status Inactive. A customer that has it already is left as it is.
+func (c *Customers) Delete(ctx context.Context, ref Ref) error {
+	column, key, err := ref.key()
+	if err != nil {
+		return err
+	}
+	return c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		customer, err := find(ctx, tx, column, key, "FOR UPDATE")
+		if err != nil || customer.Status == Inactive {
+			return err
+		}
+		customer.Status = Inactive
+		customer.Updated = c.now()
+		customer.Version++
+		return update(ctx, tx, customer)
+	})
+}

@@ -1,0 +1,85 @@
+package service
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/m3o/backend/pkg/errors"
+)
+
+const (
+	maxName      = 256 // characters
+	maxMeta      = 50  // keys
+	maxMetaKey   = 40  // characters
+	maxMetaValue = 500 // characters
+)
+
+// key returns the column that a reference is looked up in, and the value to look for.
+func (r Ref) key() (column, value string, err error) {
+	switch {
+	case (r.ID == "") == (r.Email == ""):
+		return "", "", errors.Invalid("id", "give either id or email")
+	case r.ID != "":
+		id, err := parseID("id", r.ID)
+		return "id", id, err
+	default:
+		a, err := parseAddress("email", r.Email)
+		return "email_key", a.key, err
+	}
+}
+
+// parseID checks a customer's id in a field of a request and returns it as it is kept.
+func parseID(field, s string) (string, error) {
+	// Other ways to write a UUID are not ours.
+	if len(s) != len(uuid.Nil.String()) || uuid.Validate(s) != nil {
+		return "", errors.Invalid(field, "must be the id of a customer, a UUID such as %s", uuid.Nil)
+	}
+	return strings.ToLower(s), nil
+}
+
+// checkName checks a name and returns it without the space around it.
+func checkName(field, s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if utf8.RuneCountInString(s) > maxName {
+		return "", errors.Invalid(field, "must have at most %d characters", maxName)
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "", errors.Invalid(field, "must not contain control characters")
+	}
+	return s, nil
+}
+
+func checkMeta(field string, meta map[string]string) error {
+	if len(meta) > maxMeta {
+		return errors.Invalid(field, "must have at most %d keys", maxMeta)
+	}
+	for k, v := range meta {
+		if n := utf8.RuneCountInString(k); n == 0 || n > maxMetaKey || strings.ContainsFunc(k, unicode.IsControl) {
+			return errors.Invalid(field, "each key must have 1 to %d characters, no control characters", maxMetaKey)
+		}
+		if utf8.RuneCountInString(v) > maxMetaValue {
+			return errors.Invalid(field, "each value must have at most %d characters", maxMetaValue)
+		}
+		if strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+			return errors.Invalid(field, "each value must have no control characters but newlines and tabs")
+		}
+	}
+	return nil
+}
+
+// checkStatus checks a status that is given by name.
+func checkStatus(field string, s Status) error {
+	switch s {
+	case AwaitingVerification, Verified, Active, Inactive, Banned:
+		return nil
+	}
+	return errors.Invalid(field, "must be one of %s, %s, %s, %s, %s",
+		AwaitingVerification, Verified, Active, Inactive, Banned)
+}
+
+func conflictDeleted(field string) error {
+	return errors.Conflict(field, "belongs to a customer that is deleted: give that customer another status by Update first")
+}

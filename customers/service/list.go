@@ -1,0 +1,150 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/m3o/backend/pkg/errors"
+)
+
+const (
+	defaultPage = 25
+	maxPage     = 100
+	maxQuery    = 256 // characters
+	// afterAll is higher than every character that a name or an address has, so that texts with a prefix are those from
+	// the prefix up to the prefix and this.
+	afterAll = "\U0010FFFF"
+	// scanned is how many rows, for each customer of a page, the search by name looks at, because it leaves out those
+	// that the search by address has found. A page may thus be short, and its cost never depends on where it is.
+	scanned = 4
+)
+
+// ListQuery asks for one page.
+type ListQuery struct {
+	Size   int    // 1 to 100; 0 is 25
+	Token  string // Page.Next of the page before; empty for the first
+	Status Status // empty for all
+	Prefix string // of the address or of the name, in any case; empty for all
+}
+
+// Page is a page of customers.
+type Page struct {
+	Customers []Customer
+	// Next is the token of the next page; empty on the last one.
+	Next string
+}
+
+// List returns a page of customers: in the order of creation when there is no prefix; else those whose address begins with
+// it, in the order of addresses, and then the others whose name does, in the order of names. A customer that is there
+// from the first page to the last, and whose address and name do not change meanwhile, is on exactly one page. In the
+// search by prefix a page may be short, even empty, and yet have a next one.
+func (c *Customers) List(ctx context.Context, q ListQuery) (Page, error) {
+	at, err := q.check()
+	if err != nil {
+		return Page{}, err
+	}
+	if at.Phase == byCreation {
+		return c.listByCreation(ctx, q, at)
+	}
+	var page Page
+	if at.Phase == byAddress {
+		found, err := c.selectPage(ctx, q, q.Size+1, `email_key >= $1 AND email_key < $2 AND email_key > $3`, `email_key`,
+			q.Prefix, q.Prefix+afterAll, at.Key)
+		if err != nil {
+			return Page{}, err
+		}
+		if len(found) > q.Size {
+			found = found[:q.Size]
+			page.Next = position{Phase: byAddress, Key: strings.ToLower(found[q.Size-1].Email)}.token(q)
+			page.Customers = found
+			return page, nil
+		}
+		page.Customers = found
+		at = position{Phase: byName}
+		if len(found) == q.Size {
+			page.Next = at.token(q)
+			return page, nil
+		}
+	}
+	return c.listByName(ctx, q, at, page)
+}
+
+func (c *Customers) listByCreation(ctx context.Context, q ListQuery, at position) (Page, error) {
+	found, err := c.selectPage(ctx, q, q.Size+1, `id > $1`, `id`, at.ID)
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Customers: found}
+	if len(found) > q.Size {
+		page.Customers = found[:q.Size]
+		page.Next = position{Phase: byCreation, ID: found[q.Size-1].ID}.token(q)
+	}
+	return page, nil
+}
+
+// listByName adds to a page, which has space for at least one more, those that are found by name alone.
+func (c *Customers) listByName(ctx context.Context, q ListQuery, at position, page Page) (Page, error) {
+	limit := scanned * q.Size
+	found, err := c.selectPage(ctx, q, limit,
+		`name_key >= $1 AND name_key < $2 AND (name_key, id) > ($3, $4)`, `name_key, id`,
+		q.Prefix, q.Prefix+afterAll, at.Key, at.ID)
+	if err != nil {
+		return Page{}, err
+	}
+	for i, customer := range found {
+		if strings.HasPrefix(strings.ToLower(customer.Email), q.Prefix) {
+			continue // it was on a page before
+		}
+		page.Customers = append(page.Customers, customer)
+		if len(page.Customers) == q.Size && (i < len(found)-1 || len(found) == limit) {
+			page.Next = position{Phase: byName, Key: strings.ToLower(customer.Name), ID: customer.ID}.token(q)
+			return page, nil
+		}
+	}
+	if len(found) == limit {
+		last := found[limit-1]
+		page.Next = position{Phase: byName, Key: strings.ToLower(last.Name), ID: last.ID}.token(q)
+	}
+	return page, nil
+}
+
+// selectPage selects by a condition and, if there is one, the status.
+func (c *Customers) selectPage(ctx context.Context, q ListQuery, limit int, where, order string, args ...any) ([]Customer, error) {
+	if q.Status != "" {
+		args = append(args, q.Status)
+		where = fmt.Sprintf("status = $%d AND %s", len(args), where)
+	}
+	args = append(args, limit)
+	return list(ctx, c.db.Read(), fmt.Sprintf("%s ORDER BY %s LIMIT $%d", where, order, len(args)), args...)
+}
+
+// check checks a query, sets what it leaves open, and returns where its page begins.
+func (q *ListQuery) check() (position, error) {
+	if q.Size < 0 || q.Size > maxPage {
+		return position{}, errors.Invalid("page_size", "must be from 1 to %d, or 0 for %d", maxPage, defaultPage)
+	}
+	if q.Size == 0 {
+		q.Size = defaultPage
+	}
+	if q.Status != "" {
+		if err := checkStatus("status", q.Status); err != nil {
+			return position{}, err
+		}
+	}
+	if utf8.RuneCountInString(q.Prefix) > maxQuery {
+		return position{}, errors.Invalid("query", "must have at most %d characters", maxQuery)
+	}
+	if _, err := checkName("query", q.Prefix); err != nil {
+		return position{}, err
+	}
+	q.Prefix = strings.ToLower(strings.TrimLeft(q.Prefix, " "))
+	if q.Token == "" {
+		if q.Prefix == "" {
+			return position{Phase: byCreation}, nil
+		}
+		return position{Phase: byAddress}, nil
+	}
+	return parseToken("page_token", q.Token, *q)
+}

@@ -1,0 +1,117 @@
+package service
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	stderrors "errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/errors"
+)
+
+// columns are those of a customer, in the order in which scan reads them.
+const columns = `id, status, email, name, meta, version, created, updated`
+
+// insert adds a customer unless there is one of the same address, and says whether it did.
+func insert(ctx context.Context, tx database.Querier, c Customer) (bool, error) {
+	meta, err := encodeMeta(c.Meta)
+	if err != nil {
+		return false, err
+	}
+	result, err := tx.Exec(ctx, `
+		INSERT INTO customers_customers (`+columns+`, email_key, name_key)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (email_key) DO NOTHING`,
+		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Created.UnixMicro(), c.Updated.UnixMicro(),
+		strings.ToLower(c.Email), strings.ToLower(c.Name))
+	if err != nil {
+		return false, fmt.Errorf("insert a customer: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// update replaces a customer, which has to have been read for that in the same transaction.
+func update(ctx context.Context, tx database.Querier, c Customer) error {
+	meta, err := encodeMeta(c.Meta)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE customers_customers
+		SET status = $2, email = $3, name = $4, meta = $5, version = $6, updated = $7, email_key = $8, name_key = $9
+		WHERE id = $1`,
+		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Updated.UnixMicro(),
+		strings.ToLower(c.Email), strings.ToLower(c.Name))
+	if database.IsUnique(err, "email_key") {
+		return errors.Conflict("email", "another customer has this address").WithCause(err)
+	}
+	if err != nil {
+		return fmt.Errorf("update a customer: %w", err)
+	}
+	return nil
+}
+
+// find returns the customer that has a value in a unique column. The lock is FOR UPDATE when it is read to be changed.
+func find(ctx context.Context, q database.Reader, column, value, lock string) (Customer, error) {
+	row := q.QueryRow(ctx, `SELECT `+columns+` FROM customers_customers WHERE `+column+` = $1 `+lock, value)
+	c, err := scan(row)
+	if stderrors.Is(err, sql.ErrNoRows) {
+		field := "id"
+		if column == "email_key" {
+			field = "email"
+		}
+		return Customer{}, errors.NotFound(field, "there is no such customer")
+	}
+	if err != nil {
+		return Customer{}, fmt.Errorf("read a customer: %w", err)
+	}
+	return c, nil
+}
+
+// list returns the customers that a query selects, in its order. The query is the part after WHERE.
+func list(ctx context.Context, q database.Reader, where string, args ...any) (_ []Customer, err error) {
+	rows, err := q.Query(ctx, `SELECT `+columns+` FROM customers_customers WHERE `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list customers: %w", err)
+	}
+	defer rows.Close()
+	var customers []Customer
+	for rows.Next() {
+		c, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list customers: %w", err)
+		}
+		customers = append(customers, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list customers: %w", err)
+	}
+	return customers, nil
+}
+
+func scan(row interface{ Scan(dest ...any) error }) (Customer, error) {
+	var c Customer
+	var meta string
+	var created, updated int64
+	if err := row.Scan(&c.ID, &c.Status, &c.Email, &c.Name, &meta, &c.Version, &created, &updated); err != nil {
+		return Customer{}, err
+	}
+	c.Created, c.Updated = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
+	if err := json.Unmarshal([]byte(meta), &c.Meta); err != nil {
+		return Customer{}, fmt.Errorf("the meta of customer %s is damaged", c.ID) // the cause would repeat it
+	}
+	return c, nil
+}
+
+func encodeMeta(meta map[string]string) (string, error) {
+	if len(meta) == 0 {
+		return "{}", nil
+	}
+	b, err := json.Marshal(meta)
+	return string(b), err
+}

@@ -1,0 +1,82 @@
+package service
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"unicode/utf8"
+
+	"github.com/m3o/backend/pkg/errors"
+)
+
+// phase is the order in which a part of a list is paged.
+type phase string
+
+const (
+	byCreation phase = "c"
+	byAddress  phase = "a"
+	byName     phase = "n"
+)
+
+// maxToken is longer than every token that is made: a name may be 256 characters of four bytes.
+const maxToken = 2048
+
+// position is the place in a list after which a page begins. A page token is a position that only its own list accepts.
+type position struct {
+	Phase phase `json:"p"`
+	// Key is the last address or name in the phases that are ordered by these, in lower case.
+	Key string `json:"k,omitempty"`
+	// ID is the last customer in the other orders; empty at the beginning of a phase.
+	ID string `json:"i,omitempty"`
+	// List is a hash of what is listed.
+	List string `json:"l"`
+}
+
+// token makes the page token of a position in the list that q asks for.
+func (p position) token(q ListQuery) string {
+	p.List = q.hash()
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings can always be encoded
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// parseToken checks the page token in a field of a request.
+func parseToken(field, token string, q ListQuery) (position, error) {
+	invalid := errors.Invalid(field, "must be the next_page_token of a page of the same list")
+	if len(token) > maxToken {
+		return position{}, invalid
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || !utf8.Valid(b) {
+		return position{}, invalid
+	}
+	var p position
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if d.Decode(&p) != nil {
+		return position{}, invalid
+	}
+	// There is one token for each position, so that whatever else JSON allows is refused with this.
+	if p.List != q.hash() || p.token(q) != token {
+		return position{}, invalid
+	}
+	id, err := parseID(field, p.ID)
+	hasID := err == nil && id == p.ID
+	switch {
+	case p.Phase == byCreation && q.Prefix == "" && p.Key == "" && hasID,
+		p.Phase == byAddress && q.Prefix != "" && p.Key != "" && p.ID == "",
+		p.Phase == byName && q.Prefix != "" && (hasID || p.Key == "" && p.ID == ""):
+		return p, nil
+	}
+	return position{}, invalid
+}
+
+// hash identifies the list that q asks for a page of.
+func (q ListQuery) hash() string {
+	sum := sha256.Sum256([]byte(string(q.Status) + "\x00" + q.Prefix))
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,95 @@
+package database
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// rewritten remembers what rewrite has made of a query. Queries are constants of the program, or built of few parts, so
+// that there are few; maxRewritten is for the program that breaks the rule and puts values into them.
+var (
+	rewritten    sync.Map
+	rewrites     int
+	rewritesLock sync.Mutex
+)
+
+const maxRewritten = 10_000
+
+// forUpdate is a clause that SQLite neither knows nor needs.
+var forUpdate = regexp.MustCompile(`(?i)\s+FOR\s+UPDATE(\s+SKIP\s+LOCKED)?\b`)
+
+// rewrite makes a query, as it is written for PostgreSQL, one of the dialect.
+func (d Dialect) rewrite(query string) string {
+	if d != SQLite {
+		return query
+	}
+	if q, ok := rewritten.Load(query); ok {
+		return q.(string)
+	}
+	q := outsideQuotes(query, func(part string) string {
+		return strings.ReplaceAll(forUpdate.ReplaceAllString(part, ""), "$", "?")
+	})
+	rewritesLock.Lock()
+	defer rewritesLock.Unlock()
+	if rewrites < maxRewritten {
+		rewrites++
+		rewritten.Store(query, q)
+	}
+	return q
+}
+
+// outsideQuotes applies f to the parts of a query that are not inside of quotes or double quotes.
+func outsideQuotes(query string, f func(string) string) string {
+	var b strings.Builder
+	for query != "" {
+		i := strings.IndexAny(query, `'"`)
+		if i < 0 {
+			b.WriteString(f(query))
+			break
+		}
+		b.WriteString(f(query[:i]))
+		// A doubled quote ends one text and begins the next, which comes to the same.
+		end := strings.IndexByte(query[i+1:], query[i])
+		if end < 0 {
+			b.WriteString(query[i:])
+			break
+		}
+		b.WriteString(query[i : i+end+2])
+		query = query[i+end+2:]
+	}
+	return b.String()
+}
+
+// byteOrder is how a migration says that a text is ordered by its bytes.
+var byteOrder = regexp.MustCompile(`(?i)\s+COLLATE\s+"C"`)
+
+// sqliteMigrations are migrations without what only PostgreSQL knows.
+type sqliteMigrations struct{ fs.FS }
+
+func (m sqliteMigrations) Open(name string) (fs.File, error) {
+	f, err := m.FS.Open(name)
+	if err != nil || !strings.HasSuffix(name, ".sql") {
+		return f, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &rewrittenFile{File: f, text: bytes.NewReader(byteOrder.ReplaceAll(text, nil))}, nil
+}
+
+// Glob and ReadDir are the ones of the file system inside; goose asks for them.
+func (m sqliteMigrations) Glob(pattern string) ([]string, error)      { return fs.Glob(m.FS, pattern) }
+func (m sqliteMigrations) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(m.FS, name) }
+
+type rewrittenFile struct {
+	fs.File
+	text *bytes.Reader
+}
+
+func (f *rewrittenFile) Read(p []byte) (int, error) { return f.text.Read(p) }

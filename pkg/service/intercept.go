@@ -1,0 +1,119 @@
+package service
+
+import (
+	"context"
+	"io"
+	"mime"
+	"strings"
+
+	microerrors "github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/util/codec/bytes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// intercept sees a call before Micro's server does: it finds the method, decodes the messages strictly, and makes sure
+// that the caller is answered with a Micro error and nothing else.
+func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	m, err := s.resolve(info.FullMethod)
+	if err != nil {
+		return answer(s.name, err)
+	}
+	if !s.drain.enter() {
+		return answer(m.endpoint, microerrors.ServiceUnavailable(m.endpoint, "the service is stopping: try again"))
+	}
+	defer s.drain.leave()
+
+	enc, err := formatOf(ss.Context())
+	if err != nil {
+		return answer(m.endpoint, err)
+	}
+	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc}))
+}
+
+// format is how the bodies of a call are encoded.
+type format int
+
+const (
+	protobuf format = iota
+	jsonText
+)
+
+// formatOf reads the content type of a call, of which gRPC itself only made sure that it is its own. gRPC takes what
+// it does not know for protobuf, Micro's server panics.
+func formatOf(ctx context.Context) (format, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	var contentType string
+	if v := md.Get("content-type"); len(v) > 0 {
+		contentType = v[len(v)-1]
+	}
+	if base, _, err := mime.ParseMediaType(contentType); err == nil {
+		contentType = base
+	}
+	switch strings.TrimPrefix(strings.ToLower(contentType), "application/grpc") {
+	case "", "+proto":
+		return protobuf, nil
+	case "+json":
+		return jsonText, nil
+	default:
+		return 0, microerrors.New("", "content-type: expected application/grpc+proto or application/grpc+json", 415)
+	}
+}
+
+// decodedContentType is what Micro's server is told about the encoding: one for which it asks the stream for the typed
+// message, whatever the caller sent. The reply is not affected: gRPC encodes it by the content type it read itself.
+const decodedContentType = "application/octet-stream"
+
+// decodedCodec stands in where Micro's server encodes each request once more for its wrappers, none of which reads it.
+type decodedCodec struct{}
+
+func (decodedCodec) Marshal(any) ([]byte, error) { return nil, nil }
+func (decodedCodec) Unmarshal([]byte, any) error { return nil }
+func (decodedCodec) Name() string                { return "decoded" }
+
+// decodingStream decodes the messages that it receives.
+type decodingStream struct {
+	grpc.ServerStream
+	method *method
+	format format
+	ctx    context.Context
+}
+
+// Context returns the call's context, in which the content type is the one of a message that is decoded already.
+func (s *decodingStream) Context() context.Context {
+	if s.ctx == nil {
+		ctx := s.ServerStream.Context()
+		md, _ := metadata.FromIncomingContext(ctx)
+		md = md.Copy()
+		md.Set("content-type", decodedContentType)
+		s.ctx = metadata.NewIncomingContext(ctx, md)
+	}
+	return s.ctx
+}
+
+// RecvMsg receives the next message into v. Its errors are Micro errors, except for io.EOF at the end of a stream.
+func (s *decodingStream) RecvMsg(v any) error {
+	msg, ok := v.(proto.Message)
+	if !ok {
+		return s.ServerStream.RecvMsg(v)
+	}
+	var frame bytes.Frame
+	switch err := s.ServerStream.RecvMsg(&frame); {
+	case err == nil:
+	case err == io.EOF && !s.method.desc.IsStreamingClient():
+		return microerrors.BadRequest(s.method.endpoint, "body: a message is missing")
+	case err == io.EOF:
+		return err
+	case status.Code(err) == codes.ResourceExhausted:
+		return microerrors.New(s.method.endpoint, "body: too large", 413)
+	default:
+		return err
+	}
+	if err := decode(frame.Data, s.format, msg); err != nil {
+		return microerrors.BadRequest(s.method.endpoint, "%s", err.Error())
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	merrors "github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/service/logger"
+	"github.com/micro/micro/v3/service/server"
+	grpcserver "github.com/micro/micro/v3/service/server/grpc"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// method is one RPC that callers can reach: what is known of it when its handler is registered.
+type method struct {
+	// endpoint is the id of its errors, as "customers.Customers.Create".
+	endpoint string
+	desc     protoreflect.MethodDescriptor
+}
+
+// Server is a Micro server that lets a call through only when it is a valid message for a method of a registered proto
+// service. It is for the gRPC server of Micro, the only one whose interceptors it can set.
+type Server struct {
+	server.Server
+	drain *drain
+
+	mu       sync.RWMutex
+	services map[string]map[string]*method // by the names of the proto service and the method
+	packages map[string]string             // the proto package of each service
+	name     string                        // what the server is registered as
+	broken   error                         // why it must not start
+}
+
+// NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name.
+func NewServer(inner server.Server) (*Server, error) {
+	if inner.String() != "grpc" {
+		return nil, fmt.Errorf("the Micro server is %s: expected grpc", inner.String())
+	}
+	s := &Server{
+		Server:   inner,
+		drain:    newDrain(),
+		services: make(map[string]map[string]*method),
+		packages: make(map[string]string),
+		name:     inner.Options().Name,
+	}
+	return s, inner.Init(
+		server.WrapHandler(translateErrors),
+		server.Wait(s.drain.held()),
+		grpcserver.Codec(decodedContentType, decodedCodec{}),
+		grpcserver.Options(grpc.ChainStreamInterceptor(s.intercept)),
+	)
+}
+
+// Handle binds each method of the handler to the method of its proto service and registers it. The handler is what
+// generated code makes (pb.RegisterCustomersHandler), or anything of the same shape: its type has the name of the proto
+// service, its methods have the names and the messages of the service's. A handler that does not fit is an error here,
+// and again in Start, so that one whose error was ignored does not end up served.
+func (s *Server) Handle(h server.Handler) error {
+	desc, err := serviceOf(h.Handler())
+	if err == nil {
+		err = s.bind(desc)
+	}
+	if err == nil {
+		err = s.Server.Handle(h)
+	}
+	if err != nil {
+		err = fmt.Errorf("register handler %s: %w", h.Name(), err)
+		s.mu.Lock()
+		s.broken = errors.Join(s.broken, err)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
+	name := string(desc.Name())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.services[name]; ok {
+		return fmt.Errorf("there is a handler of that name already")
+	}
+	methods := make(map[string]*method)
+	for i := range desc.Methods().Len() {
+		m := desc.Methods().Get(i)
+		methods[string(m.Name())] = &method{
+			endpoint: strings.Join([]string{s.name, name, string(m.Name())}, "."),
+			desc:     m,
+		}
+	}
+	s.services[name] = methods
+	s.packages[name] = string(desc.ParentFile().Package())
+	return nil
+}
+
+// resolve finds the method that a gRPC path names: /customers.Customers/Create. Micro's client puts the registered name
+// of the service before the proto service, stock gRPC clients its proto package; Micro's server takes anything there.
+func (s *Server) resolve(path string) (*method, error) {
+	prefix, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	pkg, service := "", prefix
+	if i := strings.LastIndexByte(prefix, '.'); i >= 0 {
+		pkg, service = prefix[:i], prefix[i+1:]
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	m, ok := s.services[service][name]
+	if !ok || pkg != s.name && pkg != s.packages[service] {
+		return nil, merrors.NotFound(s.name, "there is no such endpoint")
+	}
+	return m, nil
+}
+
+// Start starts the server, unless a handler could not be registered.
+func (s *Server) Start() error {
+	s.mu.RLock()
+	err := s.broken
+	s.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	return s.Server.Start()
+}
+
+// Stop leaves the registry, waits for the calls that are being worked on, however long they take, and stops the server.
+func (s *Server) Stop() error {
+	// Micro leaves the registry, too, but says nothing when it has: refusing calls must not begin before.
+	if d, ok := s.Server.(interface{ Deregister() error }); ok {
+		if err := d.Deregister(); err != nil {
+			logger.Warnf("%s: leave the registry: %v", s.name, err)
+		}
+	}
+	s.drain.begin()
+	return s.Server.Stop()
+}

@@ -1,0 +1,135 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	micro "github.com/micro/micro/v3/service"
+	"github.com/micro/micro/v3/service/config"
+	debug "github.com/micro/micro/v3/service/debug/handler"
+	"github.com/micro/micro/v3/service/logger"
+	"github.com/micro/micro/v3/service/server"
+
+	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/supervisor"
+)
+
+const (
+	// RegisterInterval is how often a service tells the registry that it is there.
+	RegisterInterval = 2 * time.Second
+	// RegisterTTL is how long the registry believes it without hearing again.
+	RegisterTTL = 10 * time.Second
+	// DrainTimeout is how long a service that stops waits for the calls it is working on.
+	DrainTimeout = 20 * time.Second
+	// loopback is where a service listens unless MICRO_SERVICE_ADDRESS says otherwise: any free port, unreachable from
+	// other machines.
+	loopback = "127.0.0.1:0"
+)
+
+// Service is a Micro service with a strict edge. Use New to make one; a process has one.
+type Service struct {
+	micro  *micro.Service
+	server *Server
+	onStop []func() error
+}
+
+// New sets Micro up for this process and returns its service. The name that the runtime gives in MICRO_SERVICE_NAME wins
+// over name. As Micro's own constructor does, it ends the process when the setup fails, with one sentence that says why.
+func New(name string) *Service {
+	if err := prepare(); err != nil {
+		exit(name, err)
+	}
+	s := &Service{micro: micro.New(
+		micro.Name(name),
+		micro.Address(loopback),
+		micro.RegisterInterval(RegisterInterval),
+		micro.RegisterTTL(RegisterTTL),
+		micro.HandleSignal(false), // Run does that
+	)}
+	// Micro drops the error of its own setup, for instance when it does not know a flag.
+	if config.DefaultConfig == nil {
+		exit(s.Name(), errors.New("Micro could not be set up: check the arguments and the MICRO_ environment variables"))
+	}
+	strict, err := NewServer(server.DefaultServer)
+	if err != nil {
+		exit(s.Name(), err)
+	}
+	// Everything in Micro that asks for the server, the Debug handler among it, goes through the strict one from here.
+	server.DefaultServer = strict
+	s.server = strict
+	return s
+}
+
+// prepare does what has to happen before Micro's packages look at their environment.
+func prepare() error {
+	supervisor.EndWithParent()
+	dir, err := state.Locate("")
+	if err != nil {
+		return err
+	}
+	if err := state.Use(dir); err != nil {
+		return err
+	}
+	return os.Setenv("MICRO_REPORT_USAGE", "false")
+}
+
+// Name is the name that the service is registered under.
+func (s *Service) Name() string { return s.micro.Name() }
+
+// Server is where handlers are registered, as in pb.RegisterCustomersHandler(srv.Server(), h).
+func (s *Service) Server() server.Server { return s.server }
+
+// OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
+// in the reverse of the order they were added in.
+func (s *Service) OnStop(f func() error) { s.onStop = append(s.onStop, f) }
+
+// Must does nothing when err is nil. Else it prints err as one line on standard error and ends the process with exit
+// code 1, as a failed start is to end.
+func (s *Service) Must(err error) {
+	if err != nil {
+		exit(s.Name(), err)
+	}
+}
+
+// exit ends the process. The sentence is its last line, where the supervisor looks for it.
+func exit(name string, err error) {
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.Join(strings.Fields(err.Error()), " "))
+	os.Exit(1)
+}
+
+// Run serves until the process gets a SIGTERM or SIGINT, answers what it is working on and returns. It returns an error
+// when the service cannot start, or when a function given to OnStop fails.
+func (s *Service) Run() error {
+	debugger := s.server.NewHandler(debug.NewHandler(), server.InternalHandler(true))
+	if err := s.server.Handle(debugger); err != nil {
+		return fmt.Errorf("register the Debug handler: %w", err)
+	}
+	// Listening for signals first: one that comes during the start must not kill the process half-way.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(stop)
+
+	if err := s.micro.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	logger.Infof("%s serves at %s", s.Name(), s.server.Options().Address)
+	<-stop
+
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.micro.Stop() }()
+	var err error
+	select {
+	case err = <-stopped:
+	case <-time.After(DrainTimeout):
+		err = fmt.Errorf("stop: calls were still being worked on after %s", DrainTimeout)
+	}
+	for i := len(s.onStop) - 1; i >= 0; i-- {
+		err = errors.Join(err, s.onStop[i]())
+	}
+	return err
+}
