@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Where `make run` listens and keeps its state, 8080 and .micro unless the environment (MICRO_PORT, MICRO_STATE) or the
 # last run says otherwise; a second copy takes others: make run port=9090 state=/tmp/second.
 port ?=
-state ?=
+state ?= $(or $(MICRO_STATE),.micro)
 # The services that `make run` starts.
 services ?= customers billing usage signup mixpanel
 first_call := bin/micro call customers Customers.Create '{\"email\": \"ada@example.com\", \"name\": \"Ada\"}'
@@ -67,9 +67,11 @@ platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu
 
 .PHONY: lint
 lint: need ## Lint Go, protos and the direction of imports; needs no internet once modules are downloaded
-	@go run ./scripts/arrows
-	@$(lint) golangci-lint run
-	@scripts/no-protos.sh . || $(tool) buf lint
+	@rc=0; \
+	scripts/timed.sh 'direction of imports' go run ./scripts/arrows || rc=1; \
+	scripts/timed.sh 'golangci-lint (the first run builds it)' $(lint) golangci-lint run || rc=1; \
+	scripts/no-protos.sh . || scripts/timed.sh 'buf lint' $(tool) buf lint || rc=1; \
+	exit $$rc
 
 .PHONY: generate
 generate: need ## Regenerate protos, clients, fakes and documents

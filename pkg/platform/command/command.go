@@ -143,6 +143,8 @@ func replaceActions(app *cli.App) {
 			c.Action = run
 		case "update":
 			c.Action = update
+		case "new":
+			c.Action = newService
 		case "service":
 			for _, sub := range c.Subcommands {
 				switch sub.Name {

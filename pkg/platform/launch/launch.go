@@ -80,7 +80,7 @@ func Build(ctx context.Context, services []Service, dir string, output io.Writer
 			args = append(args, services[i].Dir)
 			binaries[i] = filepath.Join(out, filepath.Base(services[i].Dir))
 		}
-		cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the arguments are directories the caller wants built
+		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = module, output, output
 		if err := cmd.Run(); err != nil {
 			return nil, errors.New("the build failed; what the compiler said stands above")
@@ -145,7 +145,7 @@ type Options struct {
 
 // Run hands a binary to the runtime, which has started it when Run returns; whether the service answers is another matter.
 func Run(ctx context.Context, s Service, binary string, options Options) error {
-	f, err := os.Open(binary) //nolint:gosec // it has just been built
+	f, err := os.Open(binary)
 	if err != nil {
 		return fmt.Errorf("open the binary: %w", err)
 	}

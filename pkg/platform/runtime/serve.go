@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	stderrors "errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/supervisor"
 )
 
 // Serve runs the core service "runtime": Micro's handler on a Runtime, and what takes in binaries.
@@ -37,21 +39,21 @@ func Serve(*cli.Context) error {
 		Binaries:    Binaries{Dir: state.Binaries()},
 		Env:         serviceEnv(addresses),
 		Credentials: issueCredentials,
+		// A service answers what it is working on before it ends.
+		Supervisor: supervisor.Config{Grace: 25 * time.Second},
 	})
 	if err != nil {
 		return err
 	}
 	microruntime.DefaultRuntime = r
-	pb.RegisterRuntimeHandler(srv.Server(), &handler.Runtime{Runtime: r})
-	pb.RegisterSourceHandler(srv.Server(), &Source{Binaries: r.config.Binaries})
-	if err := r.Start(); err != nil {
+	if err := stderrors.Join(
+		pb.RegisterRuntimeHandler(srv.Server(), &handler.Runtime{Runtime: r}),
+		pb.RegisterSourceHandler(srv.Server(), &Source{Binaries: r.config.Binaries}),
+		r.Start(),
+	); err != nil {
 		return err
 	}
-	err = srv.Run()
-	if stopErr := r.Stop(); err == nil {
-		err = stopErr
-	}
-	return err
+	return stderrors.Join(srv.Run(), r.Stop())
 }
 
 // serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none

@@ -37,7 +37,7 @@ func startCore(addresses state.Addresses) (*core, error) {
 	for _, name := range coreServices {
 		config := supervisor.Config{Log: filepath.Join(state.Logs(), name+".log"), MaxBackoff: 5 * time.Second}
 		if name == "runtime" {
-			config.Grace = 15 * time.Second // it stops its services first
+			config.Grace = 30 * time.Second // it stops its services first
 		}
 		p, err := supervisor.Start(config, supervisor.Command{
 			Path: binary, Args: []string{"service", name}, Env: coreEnv(name, addresses),

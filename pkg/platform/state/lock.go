@@ -21,7 +21,7 @@ func Lock() error {
 	}
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
-		pid, _ := os.ReadFile(f.Name()) //nolint:errcheck // without it the sentence is less helpful, not wrong
+		pid, _ := os.ReadFile(f.Name())
 		return errors.Join(fmt.Errorf("another server (process %s) already uses the state in %s: stop it, or choose another directory with %s",
 			strings.TrimSpace(string(pid)), Dir(), Env), f.Close())
 	case err != nil:

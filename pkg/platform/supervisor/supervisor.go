@@ -12,7 +12,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// The state a process is in.
+// State is the state a process is in.
 type State int
 
 const (
@@ -130,7 +130,7 @@ func (p *Process) Stop() {
 func (p *Process) start() (*exec.Cmd, *tail, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cmd := exec.Command(p.command.Path, p.command.Args...) //nolint:gosec,noctx // running a given command until told to stop is the purpose
+	cmd := exec.Command(p.command.Path, p.command.Args...) //nolint:noctx // running a given command until told to stop is the purpose
 	cmd.Dir, cmd.Env = p.command.Dir, p.command.Env
 	last := &tail{}
 	output := io.MultiWriter(p.log, last)

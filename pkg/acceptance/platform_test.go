@@ -1,0 +1,256 @@
+// Package acceptance boots whole platforms, each with a state directory and ports of its own, and uses them as a client
+// would; some tests also do to them what must not happen.
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/acceptance/client"
+	"github.com/m3o/backend/pkg/platform/state"
+)
+
+// services are all of ours.
+var services = []string{"customers", "billing", "usage", "signup", "mixpanel"}
+
+// repository is the root of the source, micro the binary that TestMain builds.
+var repository, micro string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "acceptance-*")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears what is left
+	if repository, err = filepath.Abs("../.."); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	micro = filepath.Join(dir, "micro")
+	build := exec.Command("go", "build", "-o", micro, "./pkg/platform/micro")
+	build.Dir = repository
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Printf("%s%v\n", out, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// platform is a running platform.
+type platform struct {
+	*client.Client
+	port int
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{}
+}
+
+// output collects what a process prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// ready is what a server prints when everything answers.
+const ready = "Ctrl-C stops it."
+
+// startTimeout is how long a platform may take until it is ready, including a build on a busy machine.
+const startTimeout = 5 * time.Minute
+
+// newPlatform returns a platform that does not run yet.
+func newPlatform(t *testing.T) *platform {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	p := &platform{Client: &client.Client{Micro: micro, State: dir}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			p.logs(t)
+		}
+		p.killTree()
+	})
+	return p
+}
+
+// boot starts a platform on free ports with these services and waits until they answer.
+func boot(t *testing.T, names ...string) *platform {
+	t.Helper()
+	p := newPlatform(t)
+	for range 10 {
+		p.port = 20000 + 16*rand.IntN(700)
+		if p.start(t, names...) {
+			return p
+		}
+		require.Contains(t, p.out.String(), "is taken", "it can only fail because of the ports")
+	}
+	t.Fatal("no free ports")
+	return nil
+}
+
+// start starts the server; false if it has ended before it was ready.
+func (p *platform) start(t *testing.T, names ...string) bool {
+	t.Helper()
+	args := []string{"server", "--state", p.State, "--port", strconv.Itoa(p.port)}
+	for _, name := range names {
+		args = append(args, "--run", "./"+name)
+	}
+	p.cmd, p.out, p.done = exec.Command(micro, args...), &output{}, make(chan struct{})
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p.out, p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.API = "http://" + state.Addresses{Port: p.port}.Of("api")
+	require.NoError(t, p.cmd.Start())
+	cmd, done := p.cmd, p.done
+	go func() {
+		_ = cmd.Wait() // tests look at the exit code where it matters
+		close(done)
+	}()
+	ended := false
+	require.Eventually(t, func() bool {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		return ended || strings.Contains(p.out.String(), ready)
+	}, startTimeout, 10*time.Millisecond, "the platform does not start: %s", p.out)
+	return !ended
+}
+
+// stop does what Ctrl-C does and returns the exit code.
+func (p *platform) stop(t *testing.T) int {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		t.Fatal("it does not stop")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// process is a running process as ps tells it.
+type process struct {
+	pid, parent int
+	command     string
+}
+
+// tree returns the server and everything below it.
+func (p *platform) tree() []process {
+	out, err := exec.Command("ps", "-axo", "pid=,ppid=,stat=,command=").Output()
+	if err != nil {
+		panic(err)
+	}
+	children := make(map[int][]process)
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || strings.HasPrefix(fields[2], "Z") {
+			continue
+		}
+		pid, _ := strconv.Atoi(fields[0])
+		parent, _ := strconv.Atoi(fields[1])
+		children[parent] = append(children[parent], process{pid, parent, strings.Join(fields[3:], " ")})
+	}
+	found := []process{{pid: p.cmd.Process.Pid}}
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i].pid]...)
+	}
+	return found
+}
+
+// binaries returns the processes of services that the runtime runs, by their state directory, whoever their parent is.
+func (p *platform) binaries() []process {
+	out, err := exec.Command("ps", "-axo", "pid=,ppid=,stat=,command=").Output()
+	if err != nil {
+		panic(err)
+	}
+	var found []process
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) >= 4 && !strings.HasPrefix(fields[2], "Z") && strings.HasPrefix(fields[3], filepath.Join(p.State, "services")) {
+			pid, _ := strconv.Atoi(fields[0])
+			parent, _ := strconv.Atoi(fields[1])
+			found = append(found, process{pid, parent, fields[3]})
+		}
+	}
+	return found
+}
+
+// core returns the process of a core service.
+func (p *platform) core(t *testing.T, name string) int {
+	t.Helper()
+	for _, c := range p.tree() {
+		if strings.HasSuffix(c.command, " service "+name) {
+			return c.pid
+		}
+	}
+	t.Fatalf("%s does not run", name)
+	return 0
+}
+
+// killTree ends the platform the hard way: every process at once, as a power cut would.
+func (p *platform) killTree() {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return
+	}
+	for _, c := range p.tree() {
+		_ = syscall.Kill(c.pid, syscall.SIGKILL) // it may have ended with its parent
+	}
+	<-p.done
+}
+
+// logs shows the end of every log.
+func (p *platform) logs(t *testing.T) {
+	t.Helper()
+	if p.out != nil {
+		t.Logf("server:\n%s", p.out)
+	}
+	files, _ := filepath.Glob(filepath.Join(p.State, "logs", "*.log"))
+	for _, file := range files {
+		b, _ := os.ReadFile(file)
+		t.Logf("%s:\n%s", filepath.Base(file), b[max(0, len(b)-1500):])
+	}
+}
+
+// answers waits until a call is answered with 200 again.
+func (p *platform) answers(t *testing.T, path, body string, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	var last string
+	for ctx.Err() == nil {
+		a, err := p.Post(ctx, path, body)
+		if err == nil && a.Code == 200 {
+			return
+		}
+		last = fmt.Sprint(a.Code, string(a.Body), err)
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the wait between two tries
+	}
+	t.Fatalf("%s does not answer within %s: %s", path, within, last)
+}

@@ -1,0 +1,128 @@
+package acceptance
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/acceptance/story"
+)
+
+func TestStory(t *testing.T) {
+	t.Parallel()
+	p := boot(t, services...)
+	require.NoError(t, story.Play(t.Context(), p.Client, t.Output()))
+	require.Zero(t, p.stop(t))
+	require.Empty(t, p.binaries())
+
+	begin := time.Now()
+	require.True(t, p.start(t, services...))
+	t.Logf("started again, warm, in %s", time.Since(begin).Round(time.Millisecond))
+	answer, err := p.Call(t.Context(), "customers", "Customers.List", "{}")
+	require.NoError(t, err)
+	require.NotEmpty(t, answer["customers"], "what was there is there again")
+}
+
+func TestTwoPlatformsBesideEachOther(t *testing.T) {
+	t.Parallel()
+	one, two := boot(t, "customers"), boot(t, "customers")
+	_, err := one.Call(t.Context(), "customers", "Customers.Create", `{"email": "one@example.com"}`)
+	require.NoError(t, err)
+	answer, err := two.Call(t.Context(), "customers", "Customers.List", `{}`)
+	require.NoError(t, err)
+	require.Empty(t, answer["customers"])
+	require.Zero(t, one.stop(t))
+	two.answers(t, "/customers/List", "{}", time.Second)
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	p := boot(t)
+	run := func(args ...string) string {
+		out, err := p.Run(t.Context(), args...)
+		require.NoError(t, err, out)
+		return out
+	}
+	leftovers := temporaryFiles(t)
+	run("run", filepath.Join(repository, "mixpanel"))
+	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
+	require.Contains(t, run("status"), "running")
+	require.Contains(t, run("services"), "mixpanel")
+	require.Contains(t, run("logs", "mixpanel"), "mixpanel")
+	before := p.binaries()
+	require.Len(t, before, 1)
+	run("run", filepath.Join(repository, "mixpanel"))
+	require.Equal(t, before, p.binaries(), "the same binary goes on")
+	run("update", filepath.Join(repository, "mixpanel"))
+	after := p.binaries()
+	require.Len(t, after, 1)
+	require.NotEqual(t, before[0].pid, after[0].pid)
+	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
+	run("config", "set", "a.b", "4")
+	require.Equal(t, "4", strings.TrimSpace(run("config", "get", "a.b")))
+	run("kill", "mixpanel")
+	require.Empty(t, p.binaries())
+	require.NotContains(t, run("status"), "mixpanel")
+	require.Equal(t, leftovers, temporaryFiles(t), "nothing is left in the temporary directory")
+
+	for _, wrong := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "./mixpnale"}, "./mixpnale: no such directory"},
+		{[]string{"update", filepath.Join(repository, "usage")}, "not found"},
+		{[]string{"run", repository}, "no Go files"},
+		{[]string{"run", "--image", "x", filepath.Join(repository, "mixpanel")}, "--image"},
+		{[]string{"server", "--state", p.State}, "another server (process "},
+	} {
+		out, err := p.Run(t.Context(), wrong.args...)
+		require.Error(t, err)
+		require.Contains(t, out, wrong.want)
+		require.Equal(t, 1, strings.Count(out, wrong.want))
+	}
+}
+
+// temporaryFiles lists what Micro or we might leave behind in the temporary directory.
+func temporaryFiles(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	for _, pattern := range []string{"blob-*", "micro*", "go-build*/b001/exe/*"} {
+		matches, err := filepath.Glob(filepath.Join(os.TempDir(), pattern))
+		require.NoError(t, err)
+		found = append(found, matches...)
+	}
+	return found
+}
+
+func TestStartFailuresAreOneSentence(t *testing.T) {
+	t.Parallel()
+	running := boot(t, "billing")
+	t.Run("taken port", func(t *testing.T) {
+		p := newPlatform(t)
+		p.port = running.port
+		require.False(t, p.start(t))
+		require.Equal(t, 1, p.cmd.ProcessState.ExitCode())
+		require.Contains(t, p.out.String(), "is taken (the platform's api listens there): choose another block")
+		require.Equal(t, 1, strings.Count(p.out.String(), "\n"))
+	})
+	t.Run("broken configuration", func(t *testing.T) {
+		_, err := running.Run(t.Context(), "config", "set", "micro.billing", `{"tiers": 5}`)
+		require.NoError(t, err)
+		require.Zero(t, running.stop(t))
+		require.False(t, running.start(t, "billing"))
+		require.Equal(t, 1, running.cmd.ProcessState.ExitCode())
+		require.Contains(t, running.out.String(), "micro.billing.tiers: expected")
+		require.Empty(t, running.binaries())
+	})
+	t.Run("mistyped service", func(t *testing.T) {
+		p := newPlatform(t)
+		p.port = running.port
+		require.False(t, p.start(t, "custmers"))
+		require.Equal(t, 1, p.cmd.ProcessState.ExitCode())
+		require.Contains(t, p.out.String(), "./custmers: no such directory")
+	})
+}
