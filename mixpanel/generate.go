@@ -1,5 +1,9 @@
 package main
 
-// The doubles of what others call here, and of what the handlers call; buf makes the rest from the proto (make generate).
-//go:generate go tool -modfile=../tools/go.mod counterfeiter -o proto/fakes/mixpanel_service.go --fake-name FakeMixpanelService ./proto MixpanelService
-//go:generate go tool -modfile=../tools/go.mod counterfeiter -o handler/fakes/core.go --fake-name FakeCore ./handler Core
+// The proto is generated from the root of the repository, because every proto is, and before this: make generate. Fakes
+// are made of what the proto became.
+
+//go:generate go tool -modfile=../tools/go.mod counterfeiter -generate
+
+//counterfeiter:generate -o proto/fakes/mixpanel_service.go github.com/m3o/backend/mixpanel/proto.MixpanelService
+//counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/mixpanel/handler.Core

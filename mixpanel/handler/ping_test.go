@@ -15,14 +15,14 @@ import (
 func setup(t *testing.T) (*fakes.FakeCore, *handler.Mixpanel) {
 	t.Helper()
 	core := &fakes.FakeCore{}
-	h, err := handler.New(core)
+	h, err := handler.New(handler.Config{Core: core})
 	require.NoError(t, err)
 	return core, h
 }
 
 func TestNewNeedsACore(t *testing.T) {
 	t.Parallel()
-	_, err := handler.New(nil)
+	_, err := handler.New(handler.Config{})
 	require.Error(t, err)
 }
 

@@ -1,27 +1,27 @@
-// Package mixpanel is the core of the service: its types, rules and storage. It knows no RPC.
-package mixpanel
+// Package service is the core of mixpanel: its types, rules and storage. It knows no RPC; its errors are those of pkg/errors.
+package service
 
 import (
 	"context"
 	"time"
 )
 
-// Config is what a Core needs. The zero value is complete.
+// Config is what New needs. The zero value is complete.
 type Config struct {
-	// Clock tells the time; time.Now where it is nil.
+	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
 
-// Core is the service without its RPCs. It is safe for concurrent use.
-type Core struct{ clock func() time.Time }
+// Mixpanel is the service without its RPCs. It may be used by many goroutines at once.
+type Mixpanel struct{ clock func() time.Time }
 
-// New returns a core.
-func New(cfg Config) (*Core, error) {
+// New returns the core, or an error when the configuration is not valid.
+func New(cfg Config) (*Mixpanel, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Core{clock: cfg.Clock}, nil
+	return &Mixpanel{clock: cfg.Clock}, nil
 }
 
 // Now returns the present time in UTC.
-func (c *Core) Now(context.Context) (time.Time, error) { return c.clock().UTC(), nil }
+func (c *Mixpanel) Now(context.Context) (time.Time, error) { return c.clock().UTC(), nil }

@@ -1,4 +1,4 @@
-package mixpanel_test
+package service_test
 
 import (
 	"testing"
@@ -6,13 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	mixpanel "github.com/m3o/backend/mixpanel/service"
+	"github.com/m3o/backend/mixpanel/service"
 )
 
 func TestNowIsTheClocksInUTC(t *testing.T) {
 	t.Parallel()
 	clock := time.Date(2030, 1, 1, 1, 0, 0, 0, time.FixedZone("east", 3600))
-	core, err := mixpanel.New(mixpanel.Config{Clock: func() time.Time { return clock }})
+	core, err := service.New(service.Config{Clock: func() time.Time { return clock }})
 	require.NoError(t, err)
 	now, err := core.Now(t.Context())
 	require.NoError(t, err)

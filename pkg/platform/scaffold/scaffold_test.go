@@ -14,7 +14,7 @@ import (
 
 // shape is what every service consists of. Generated code is beside it.
 var shape = []string{
-	"Makefile", "README.md", "generate.go", "handler/account.go", "handler/fakes/core.go", "handler/ping.go",
+	"Makefile", "README.md", "generate.go", "handler/handler.go", "handler/fakes/core.go", "handler/ping.go",
 	"handler/ping_test.go", "main.go", "account.mu", "proto/account.pb.go", "proto/account.pb.micro.go",
 	"proto/account.proto", "proto/fakes/account_service.go", "service/account.go", "service/account_test.go",
 	"subscriber/doc.go",
