@@ -7,15 +7,13 @@ import (
 
 	"github.com/micro/micro/v3/service/server"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-var (
-	protoMessage = reflect.TypeFor[proto.Message]()
-	microStream  = reflect.TypeFor[server.Stream]()
-)
+var microStream = reflect.TypeFor[server.Stream]()
 
 // serviceOf finds the proto service that a handler implements and checks that it does: the same methods, with the same
 // messages.
@@ -46,18 +44,20 @@ func serviceOf(handler any) (protoreflect.ServiceDescriptor, error) {
 	return desc, nil
 }
 
-// findService looks the service up in the file that has the messages of the handler's methods. A handler that only
+// findService looks the service up in the proto package of the messages of the handler's methods. A handler that only
 // streams has none in its methods; its type then comes from generated code, whose package the proto file names.
 func findService(t reflect.Type, name protoreflect.Name) protoreflect.ServiceDescriptor {
 	for i := range t.NumMethod() {
 		in := t.Method(i).Type
-		if in.NumIn() != 4 || !in.In(2).Implements(protoMessage) {
+		if in.NumIn() != 4 {
 			continue
 		}
-		msg := reflect.Zero(in.In(2)).Interface().(proto.Message)
-		// A message may come from another file (google.protobuf.Empty), so that the next method may know better.
-		if s := msg.ProtoReflect().Descriptor().ParentFile().Services().ByName(name); s != nil {
-			return s
+		// A message may be of another package (google.protobuf.Empty), so that the next method may know better.
+		if m := typeOf(in.In(2)); m != nil {
+			d, err := protoregistry.GlobalFiles.FindDescriptorByName(m.ParentFile().Package().Append(name))
+			if s, ok := d.(protoreflect.ServiceDescriptor); ok && err == nil {
+				return s
+			}
 		}
 	}
 	for t.Kind() == reflect.Pointer {
@@ -91,8 +91,30 @@ func check(f reflect.Method, m protoreflect.MethodDescriptor) error {
 }
 
 func is(t reflect.Type, want protoreflect.MessageDescriptor) bool {
-	if t.Kind() != reflect.Pointer || !t.Implements(protoMessage) {
-		return false
+	d := typeOf(t)
+	// By name, because the descriptor of an old message is not the one that is registered.
+	return d != nil && d.FullName() == want.FullName()
+}
+
+// typeOf returns the descriptor of a proto message's Go type; nil if it is none. One of Micro's own methods takes its
+// message by value.
+func typeOf(t reflect.Type) protoreflect.MessageDescriptor {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	return reflect.Zero(t).Interface().(proto.Message).ProtoReflect().Descriptor() == want
+	if m, ok := messageOf(reflect.New(t).Interface()); ok {
+		return m.ProtoReflect().Descriptor()
+	}
+	return nil
+}
+
+// messageOf returns v as a message. Micro's own are of the first Go API of protobuf.
+func messageOf(v any) (proto.Message, bool) {
+	switch m := v.(type) {
+	case proto.Message:
+		return m, true
+	case protoadapt.MessageV1:
+		return protoadapt.MessageV2Of(m), true
+	}
+	return nil, false
 }

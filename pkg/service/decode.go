@@ -25,7 +25,7 @@ var (
 // decode decodes data into msg, which has to be empty. It returns nil, or an error that names the field that is wrong,
 // by its path in the names of the proto, and says what was expected there. The error contains nothing of data but the
 // name of an unknown field.
-func decode(data []byte, enc format, msg proto.Message) *errors.Error {
+func decode(data []byte, enc format, msg proto.Message) error {
 	if enc == protobuf {
 		if lenientWire.Unmarshal(data, msg) == nil {
 			return nil

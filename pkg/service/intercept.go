@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // intercept sees a call before Micro's server does: it finds the method, decodes the messages strictly, and makes sure
@@ -96,7 +95,7 @@ func (s *decodingStream) Context() context.Context {
 
 // RecvMsg receives the next message into v. Its errors are Micro errors, except for io.EOF at the end of a stream.
 func (s *decodingStream) RecvMsg(v any) error {
-	msg, ok := v.(proto.Message)
+	msg, ok := messageOf(v)
 	if !ok {
 		return s.ServerStream.RecvMsg(v)
 	}
