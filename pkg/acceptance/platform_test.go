@@ -56,6 +56,7 @@ func testMain(m *testing.M) int {
 type platform struct {
 	*client.Client
 	port int
+	tmp  string // its temporary directory
 	cmd  *exec.Cmd
 	out  *output
 	done chan struct{}
@@ -88,8 +89,10 @@ const startTimeout = 5 * time.Minute
 // newPlatform returns a platform that does not run yet.
 func newPlatform(t *testing.T) *platform {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "state")
-	p := &platform{Client: &client.Client{Micro: micro, State: dir}}
+	tmp := t.TempDir()
+	p := &platform{tmp: tmp, Client: &client.Client{
+		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: []string{"TMPDIR=" + tmp},
+	}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			p.logs(t)
@@ -122,6 +125,7 @@ func (p *platform) start(t *testing.T, names ...string) bool {
 		args = append(args, "--run", "./"+name)
 	}
 	p.cmd, p.out, p.done = exec.Command(micro, args...), &output{}, make(chan struct{})
+	p.cmd.Env = append(os.Environ(), p.Env...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.API = "http://" + state.Addresses{Port: p.port}.Of("api")

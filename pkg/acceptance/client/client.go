@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/m3o/backend/pkg/platform/state"
@@ -21,6 +22,8 @@ type Client struct {
 	API string
 	// Micro is the path of the micro binary and State the platform's state directory.
 	Micro, State string
+	// Env is added to the command line's environment.
+	Env []string
 	// HTTP makes the requests; http.DefaultClient where it is nil.
 	HTTP *http.Client
 }
@@ -83,7 +86,7 @@ func (c *Client) Do(ctx context.Context, method, path, body string) (Answer, err
 // Run runs the micro command line and returns what it printed, both streams together.
 func (c *Client) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Micro, args...)
-	cmd.Env = append(os.Environ(), state.Env+"="+c.State)
+	cmd.Env = slices.Concat(os.Environ(), []string{state.Env + "=" + c.State}, c.Env)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()

@@ -9,6 +9,7 @@
 //
 // # Who may be wrong
 //
-// Services are found in a cached view of the registry, which is kept when the registry is away: a service that has just
-// started may be unknown for a moment, one that has just died may still be called, and the call then fails with 503.
+// What the registry answered is believed for a second, and nodes that it does not list any more are called for ten more, as
+// long as nothing else is known: a service that has just started may be unknown for a second, one that has just died may
+// still be called, and the call then fails with 503. While the registry is away, nothing changes.
 package edge

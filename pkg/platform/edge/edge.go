@@ -27,11 +27,6 @@ const (
 	DefaultTimeout = 30 * time.Second
 )
 
-// Finder finds the nodes of a service; Micro's registry and its cache do.
-type Finder interface {
-	GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error)
-}
-
 // Config is what a Handler needs.
 type Config struct {
 	Client   client.Client
@@ -44,7 +39,10 @@ type Config struct {
 }
 
 // Handler is the http.Handler of the API.
-type Handler struct{ config Config }
+type Handler struct {
+	config Config
+	nodes  *nodes
+}
 
 // New returns a handler.
 func New(config Config) (*Handler, error) {
@@ -57,7 +55,7 @@ func New(config Config) (*Handler, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
-	return &Handler{config: config}, nil
+	return &Handler{config: config, nodes: newNodes(config.Services)}, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -77,9 +75,13 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if !ok {
 		return nil, errors.NotFound(id, "the path names no call: expected /<service>/<Method> or /<service>/<Handler>/<Method>")
 	}
-	nodes, err := h.nodes(to.service)
+	addresses, err := h.nodes.find(to.service)
 	if err != nil {
-		return nil, err
+		logger.Errorf("The registry does not answer: %v", err)
+		return nil, unavailable()
+	}
+	if len(addresses) == 0 {
+		return nil, errors.NotFound(id, "there is no such service")
 	}
 	body, err := h.body(w, r)
 	if err != nil {
@@ -90,27 +92,11 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	request := h.config.Client.NewRequest(to.service, to.endpoint, &body, client.WithContentType("application/json"))
 	var response json.RawMessage
 	err = h.config.Client.Call(ctx, request, &response,
-		client.WithAddress(nodes...), client.WithRequestTimeout(h.config.Timeout))
+		client.WithAddress(addresses...), client.WithRequestTimeout(h.config.Timeout))
+	if err != nil && errors.FromError(err).Id == clientID {
+		h.nodes.suspect(to.service)
+	}
 	return response, err
-}
-
-// nodes returns the addresses of a service.
-func (h *Handler) nodes(service string) ([]string, error) {
-	found, err := h.config.Services.GetService(service)
-	if err != nil && !stderrors.Is(err, registry.ErrNotFound) && errors.FromError(err).Code != http.StatusNotFound {
-		logger.Errorf("The registry does not answer: %v", err)
-		return nil, unavailable()
-	}
-	var nodes []string
-	for _, s := range found {
-		for _, n := range s.Nodes {
-			nodes = append(nodes, n.Address)
-		}
-	}
-	if len(nodes) == 0 {
-		return nil, errors.NotFound(id, "there is no such service")
-	}
-	return nodes, nil
 }
 
 // body returns the request as one JSON object. The parameters of a GET become strings, which services accept for numbers

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/client/grpc"
@@ -171,6 +172,38 @@ func TestOnlyTheCallersTokenTravels(t *testing.T) {
 	require.Equal(t, metadata.Metadata{
 		"Authorization": "Bearer x", "Micro-Namespace": "micro", "X-Forwarded-For": "192.0.2.1:1234",
 	}, client.metadata)
+}
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	var now time.Time
+	s := &services{}
+	n := newNodes(s)
+	n.clock = func() time.Time { return now }
+	step := func(after time.Duration, err error, want ...string) {
+		t.Helper()
+		now, s.err = now.Add(after), err
+		got, failure := n.find("customers")
+		require.NoError(t, failure)
+		require.Equal(t, want, got)
+	}
+	now = time.Unix(1_000_000, 0)
+	step(0, nil, "127.0.0.1:1")
+	step(fresh/2, registry.ErrNotFound, "127.0.0.1:1")
+	step(fresh, registry.ErrNotFound, "127.0.0.1:1")
+	step(fresh, io.ErrUnexpectedEOF, "127.0.0.1:1")
+	step(time.Hour, io.ErrUnexpectedEOF, "127.0.0.1:1")
+	step(fresh, registry.ErrNotFound)
+	step(fresh/2, nil)
+	n.suspect("customers")
+	step(0, nil, "127.0.0.1:1")
+
+	for i := range 2 * maxKnown {
+		addresses, err := n.find(strings.Repeat("x", i))
+		require.NoError(t, err)
+		require.Empty(t, addresses)
+	}
+	require.LessOrEqual(t, len(n.known), maxKnown)
 }
 
 func TestRootTellsTheVersion(t *testing.T) {

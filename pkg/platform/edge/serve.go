@@ -11,7 +11,6 @@ import (
 	microservice "github.com/micro/micro/v3/service"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/registry"
-	"github.com/micro/micro/v3/service/registry/cache"
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/state"
@@ -27,9 +26,7 @@ func Serve(ctx *cli.Context) error {
 		return err
 	}
 	srv := microservice.New(microservice.Name("api"))
-	known := cache.New(registry.DefaultRegistry)
-	defer known.Stop()
-	handler, err := New(Config{Client: srv.Client(), Services: known, Version: ctx.App.Version})
+	handler, err := New(Config{Client: srv.Client(), Services: registry.DefaultRegistry, Version: ctx.App.Version})
 	if err != nil {
 		return err
 	}

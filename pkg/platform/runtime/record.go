@@ -24,7 +24,9 @@ type record struct {
 	// Env is added to the environment of every service, as NAME=value.
 	Env      []string
 	Metadata map[string]string
-	Updated  time.Time
+	// Address is where it listened last.
+	Address string
+	Updated time.Time
 }
 
 func key(name, version string) string { return recordPrefix + name + ":" + version }

@@ -170,6 +170,9 @@ func (r *Runtime) put(rec record, force bool) error {
 	if before != nil && before.process != nil && !force && before.record.sameProcess(rec) {
 		return nil
 	}
+	if before != nil {
+		rec.Address = before.record.Address // callers that still know the old process find the new one
+	}
 	if err := r.writeRecord(rec); err != nil {
 		return err
 	}
@@ -234,12 +237,21 @@ func (r *Runtime) Logs(resource microruntime.Resource, opts ...microruntime.Logs
 	return r.logs.Logs(srv, opts...)
 }
 
-// start starts the process of s.
+// start starts the process of s. Where it listens is remembered, so that it is the same after a restart of the runtime too.
 func (r *Runtime) start(s *service) error {
+	place := address(s.record.Address)
+	listen, err := place.choose()
+	if err != nil {
+		return err
+	}
+	if listen != s.record.Address {
+		s.record.Address = listen
+		if err := r.writeRecord(s.record); err != nil {
+			return err
+		}
+	}
 	config := r.config.Supervisor
 	config.Log = filepath.Join(state.Logs(), s.record.Name+".log")
-	var place address
-	var err error
 	s.process, err = supervisor.Start(config, supervisor.Command{
 		Path: r.config.Binaries.Path(s.record.Source),
 		Args: s.record.Args,
