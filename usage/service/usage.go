@@ -1,0 +1,71 @@
+// Package service is the core of usage: how many requests customers have made. It knows no RPC; its errors are those of
+// pkg/errors, and speak of the fields of its own types.
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/m3o/backend/pkg/database"
+)
+
+// Config is what New needs.
+type Config struct {
+	// DB is the service's database, migrated.
+	DB *database.DB
+	// Clock tells the time; time.Now when nil.
+	Clock func() time.Time
+}
+
+// Validate returns an error that says what is missing.
+func (c Config) Validate() error {
+	if c.DB == nil {
+		return errors.New("usage: a database is missing")
+	}
+	return nil
+}
+
+// Usage knows what was counted. It may be used by many goroutines at once, and by several processes on one database.
+type Usage struct {
+	db    *database.DB
+	clock func() time.Time
+}
+
+// New returns the usage in a database, or an error when the configuration is not valid.
+func New(cfg Config) (*Usage, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &Usage{db: cfg.DB, clock: cfg.Clock}, nil
+}
+
+// Total is a number of requests.
+type Total struct {
+	Requests int64
+	// Endpoints is the number for each endpoint, by "api/endpoint". They add up to Requests. Nil when it was not asked for.
+	Endpoints map[string]int64
+}
+
+// MonthlyTotal returns how many requests a customer has made in the present calendar month, UTC; with detail, for each
+// endpoint as well. Nobody is refused for being unknown: who the customers are is not known here.
+func (u *Usage) MonthlyTotal(ctx context.Context, customerID string, detail bool) (Total, error) {
+	id, err := parseID("customer_id", customerID)
+	if err != nil {
+		return Total{}, err
+	}
+	month := monthOf(u.clock())
+	if detail {
+		return endpointsOfMonth(ctx, u.db.Read(), id, month)
+	}
+	return totalOfMonth(ctx, u.db.Read(), id, month)
+}
+
+// monthOf returns when the calendar month of a time began, which is how months are kept.
+func monthOf(t time.Time) time.Time {
+	year, month, _ := t.UTC().Date()
+	return time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
+}
