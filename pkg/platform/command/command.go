@@ -5,6 +5,7 @@ package command
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -34,11 +35,20 @@ func Run() {
 		fail(err)
 	}
 	app := cmd.DefaultCmd.App()
+	app.Version = version()
 	replaceActions(app)
 	app.Before = withLogin(app.Before)
 	if err := app.Run(os.Args); err != nil {
 		fail(err)
 	}
+}
+
+// version is that of this repository as far as the build knows it; Micro's own would be the framework's.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 func fail(err error) {

@@ -17,17 +17,20 @@ const (
 	localAdminPassword = "micro"
 )
 
-// needLogin are the commands that only an admin may use.
-var needLogin = map[string]bool{"run": true, "update": true, "kill": true, "logs": true, "status": true, "config": true}
+// anonymous are the commands that call nothing, or that are about logging in.
+var anonymous = map[string]bool{
+	"": true, "env": true, "gen": true, "help": true, "h": true, "init": true, "login": true, "logout": true, "new": true,
+	"server": true, "service": true, "user": true,
+}
 
-// withLogin logs the command line in where a command needs it and nobody has: whoever can read the state directory owns the
+// withLogin logs the command line in where nobody has: whoever can read the state directory owns the
 // platform, and has no use for a prompt.
 func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	return func(ctx *cli.Context) error {
 		if err := before(ctx); err != nil {
 			return err
 		}
-		if !needLogin[ctx.Args().First()] || ctx.IsSet("env") {
+		if anonymous[ctx.Args().First()] || ctx.IsSet("env") {
 			return nil
 		}
 		if saved, err := token.Get(ctx); err == nil && saved.AccessToken != "" && time.Now().Before(saved.Expiry) {

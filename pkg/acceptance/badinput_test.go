@@ -1,0 +1,288 @@
+package acceptance
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "github.com/mattn/go-sqlite3" // reads the services' databases
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	_ "github.com/m3o/backend/billing/proto"
+	_ "github.com/m3o/backend/customers/proto"
+	_ "github.com/m3o/backend/mixpanel/proto"
+	_ "github.com/m3o/backend/signup/proto"
+	_ "github.com/m3o/backend/usage/proto"
+)
+
+// marker stands in every value that is sent, and in nothing that comes back.
+const marker = "tellnobody"
+
+// valid is a good request of every RPC, so that a bad value is the only thing that is wrong. An RPC that is missing here
+// fails the test: it is covered on the day it is written.
+var valid = map[string]map[string]any{
+	"customers.Customers.Create": {"email": "valid@example.com", "name": "Valid", "meta": map[string]any{"k": "v"}},
+	"customers.Customers.Read":   {"email": "known@example.com"},
+	"customers.Customers.List":   {},
+	"customers.Customers.Update": {"customer": map[string]any{"id": "", "name": "Known"}, "update_mask": "name"},
+	"customers.Customers.Delete": {"email": "known@example.com"},
+
+	"billing.Billing.ListTiers":    {},
+	"mixpanel.Mixpanel.Ping":       {},
+	"signup.Signup.Track":          {"id": "known", "email": "known@example.com"},
+	"signup.Signup.ReadTrack":      {"id": "known"},
+	"usage.Usage.ReadMonthlyTotal": {"customer_id": "01900000-0000-7000-8000-000000000000"},
+}
+
+// oneOf are fields of which a request has exactly one.
+var oneOf = map[string][]string{"customers.Customers.Read": {"id", "email"}, "customers.Customers.Delete": {"id", "email"}}
+
+// bad is one bad request.
+type bad struct {
+	name, body string
+	// field is what the answer must name; empty where the answer may be good.
+	field string
+}
+
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	p := boot(t, services...)
+	a, err := p.Post(t.Context(), "/customers/Create", `{"email": "known@example.com", "name": "Known"}`)
+	require.NoError(t, err)
+	known := a.Fields()["customer"].(map[string]any)["id"]
+	valid["customers.Customers.Update"]["customer"].(map[string]any)["id"] = known
+	_, err = p.Post(t.Context(), "/signup/Track", `{"id": "known"}`)
+	require.NoError(t, err)
+
+	before := p.data(t)
+	count := 0
+	for _, m := range methods() {
+		endpoint := strings.TrimPrefix(string(m.FullName()), string(m.ParentFile().Package())+".")
+		service := string(m.ParentFile().Package())
+		request, ok := valid[service+"."+endpoint]
+		require.True(t, ok, "%s.%s has no valid request in this test's table", service, endpoint)
+		path := "/" + service + "/" + strings.ReplaceAll(endpoint, ".", "/")
+		for i, c := range badRequests(m, request, oneOf[service+"."+endpoint]) {
+			count++
+			a, err := p.Post(t.Context(), path, c.body)
+			require.NoError(t, err)
+			checkRefusal(t, path+" "+c.name, service+"."+endpoint, c, a.Code, string(a.Body))
+			if i%7 == 0 && len(c.body) < 1000 {
+				p.checkCommandLine(t, service, endpoint, c)
+			}
+		}
+	}
+	require.Equal(t, before, p.data(t), "what was refused has changed something")
+
+	// Numbers in a query are good for some fields and bad for others, and must not be trouble for any.
+	for _, m := range methods() {
+		path := fmt.Sprintf("/%s/%s/%s?", m.ParentFile().Package(), m.Parent().Name(), m.Name())
+		for _, f := range fieldsOf(m) {
+			count++
+			a, err := p.Do(t.Context(), http.MethodGet, path+url.QueryEscape(string(f.Name()))+"=5", "")
+			require.NoError(t, err)
+			require.Less(t, a.Code, 500, "GET %s%s=5: %s", path, f.Name(), a.Body)
+		}
+	}
+	t.Logf("%d bad requests of %d RPCs", count, len(methods()))
+}
+
+// checkRefusal checks one answer over HTTP.
+func checkRefusal(t *testing.T, what, endpoint string, c bad, code int, body string) {
+	t.Helper()
+	require.NotContains(t, body, marker, "%s: what was sent is echoed", what)
+	if c.field == "" {
+		require.Less(t, code, 500, "%s: %s", what, body)
+		return
+	}
+	require.Equal(t, http.StatusBadRequest, code, "%s: %s", what, body)
+	var e struct{ ID, Detail string }
+	require.NoError(t, json.Unmarshal([]byte(body), &e))
+	require.Contains(t, e.Detail, c.field, what)
+	require.Contains(t, []string{endpoint, "api"}, e.ID, what)
+}
+
+// checkCommandLine checks the same with `micro call`, which shows what is wrong and nothing else.
+func (p *platform) checkCommandLine(t *testing.T, service, endpoint string, c bad) {
+	t.Helper()
+	out, err := p.Run(t.Context(), "call", service, endpoint, c.body)
+	require.NotContains(t, out, marker)
+	require.NotContains(t, out, "panic")
+	if c.field != "" && json.Valid([]byte(c.body)) {
+		require.Error(t, err)
+		require.Contains(t, out, c.field, "micro call %s %s %s", service, endpoint, c.name)
+	}
+}
+
+// methods are all RPCs of all our services.
+func methods() []protoreflect.MethodDescriptor {
+	var found []protoreflect.MethodDescriptor
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		if slices.Contains(services, string(f.Package())) {
+			for i := range f.Services().Len() {
+				s := f.Services().Get(i)
+				for j := range s.Methods().Len() {
+					found = append(found, s.Methods().Get(j))
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func fieldsOf(m protoreflect.MethodDescriptor) []protoreflect.FieldDescriptor {
+	var fields []protoreflect.FieldDescriptor
+	for i := range m.Input().Fields().Len() {
+		fields = append(fields, m.Input().Fields().Get(i))
+	}
+	return fields
+}
+
+// badRequests are the bad requests of one RPC.
+func badRequests(m protoreflect.MethodDescriptor, request map[string]any, oneOf []string) []bad {
+	all := []bad{
+		{"empty", "{}", ""},
+		{"nothing", "", ""},
+		{"malformed", `{"` + marker + `": `, "body"},
+		{"not an object", `["` + marker + `"]`, "body"},
+		{"trailing", `{} ` + marker, "body"},
+		{"unknown field", `{"nosuchfield": "` + marker + `"}`, "nosuchfield"},
+	}
+	for _, f := range fieldsOf(m) {
+		request := maps.Clone(request)
+		if slices.Contains(oneOf, string(f.Name())) {
+			maps.DeleteFunc(request, func(k string, _ any) bool { return slices.Contains(oneOf, k) })
+		}
+		all = append(all, badValues(f, nil, request)...)
+		if f.Message() != nil && !f.IsMap() && !f.IsList() && f.Message().FullName().Parent() == m.ParentFile().Package() {
+			for i := range f.Message().Fields().Len() {
+				all = append(all, badValues(f.Message().Fields().Get(i), []string{string(f.Name())}, request)...)
+			}
+		}
+	}
+	return all
+}
+
+// badValues puts bad values in the place of one field, which may be inside another.
+func badValues(f protoreflect.FieldDescriptor, parents []string, request map[string]any) []bad {
+	name := string(f.Name())
+	path := strings.Join(append(slices.Clone(parents), name), ".")
+	put := func(what string, value any) bad {
+		b, err := json.Marshal(with(request, append(slices.Clone(parents), name), value))
+		if err != nil {
+			panic(err)
+		}
+		return bad{path + " " + what, string(b), path}
+	}
+	var all []bad
+	for _, wrong := range []any{5, marker, true, []any{marker}, map[string]any{"nosuchfield": marker}, []any{[]any{5}}} {
+		if !fits(f, wrong) {
+			all = append(all, put(fmt.Sprintf("%T", wrong), wrong))
+		}
+	}
+	if f.Kind() == protoreflect.StringKind && !f.IsList() && !f.IsMap() {
+		long := put("of 1 MB", marker+strings.Repeat("x", 1<<20))
+		if isReadOnly(path) {
+			long.field = ""
+		}
+		utf8 := put("not UTF-8", marker)
+		utf8.body = strings.ReplaceAll(utf8.body, marker, "\xff"+marker)
+		all = append(all, long, utf8)
+	}
+	return all
+}
+
+// isReadOnly tells whether a field is one that the service fills in and a request may repeat: what stands in it does not
+// matter where the mask does not name it.
+func isReadOnly(path string) bool {
+	return slices.Contains([]string{"customer.status", "customer.email", "customer.created", "customer.updated"}, path)
+}
+
+// fits tells whether protobuf's JSON takes a value for a field.
+func fits(f protoreflect.FieldDescriptor, value any) bool {
+	switch v := value.(type) {
+	case []any:
+		_, nested := v[0].([]any)
+		return f.IsList() && !nested
+	case map[string]any:
+		return f.IsMap()
+	}
+	if f.IsList() || f.IsMap() || f.Message() != nil && f.Message().FullName() != "google.protobuf.FieldMask" {
+		return false
+	}
+	switch value.(type) {
+	case int:
+		return f.Kind() != protoreflect.StringKind && f.Kind() != protoreflect.BoolKind && f.Message() == nil
+	case bool:
+		return f.Kind() == protoreflect.BoolKind
+	}
+	return f.Kind() == protoreflect.StringKind || f.Message() != nil
+}
+
+// with returns a copy of a request with another value at a path.
+func with(request map[string]any, path []string, value any) map[string]any {
+	changed := maps.Clone(request)
+	if changed == nil {
+		changed = make(map[string]any)
+	}
+	if len(path) == 1 {
+		changed[path[0]] = value
+		return changed
+	}
+	inner, _ := changed[path[0]].(map[string]any)
+	changed[path[0]] = with(inner, path[1:], value)
+	return changed
+}
+
+// data is a digest of every table of every service.
+func (p *platform) data(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.State, "service", "*", "db.sqlite"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	digests := make(map[string]string)
+	for _, file := range files {
+		db, err := sql.Open("sqlite3", "file:"+file+"?mode=ro")
+		require.NoError(t, err)
+		for _, table := range textOf(t, db, "SELECT name FROM sqlite_master WHERE type = 'table'") {
+			rows := textOf(t, db, "SELECT * FROM "+table+" ORDER BY 1")
+			digests[filepath.Base(filepath.Dir(file))+"."+table] = fmt.Sprintf("%d rows %x", len(rows), sha256.Sum256([]byte(strings.Join(rows, "\n"))))
+		}
+		require.NoError(t, db.Close())
+	}
+	return digests
+}
+
+// textOf returns the rows of a query as text.
+func textOf(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	rows, err := db.QueryContext(context.Background(), query)
+	require.NoError(t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	require.NoError(t, err)
+	var all []string
+	for rows.Next() {
+		values := make([]any, len(columns))
+		pointers := make([]any, len(columns))
+		for i := range values {
+			pointers[i] = &values[i]
+		}
+		require.NoError(t, rows.Scan(pointers...))
+		all = append(all, strings.Trim(fmt.Sprint(values...), "[]"))
+	}
+	require.NoError(t, rows.Err())
+	return all
+}
