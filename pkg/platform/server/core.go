@@ -83,13 +83,13 @@ func (c *core) wait(ctx context.Context) error {
 				return true, nil
 			}
 			if status := c.processes[i].Status(); status.Restarts > 2 {
-				return false, fmt.Errorf("%s does not start: %s (its log is %s)",
-					name, status.LastLine, filepath.Join(state.Logs(), name+".log"))
+				return false, fmt.Errorf("it does not start: %s (its log is %s)",
+					status.LastLine, filepath.Join(state.Logs(), name+".log"))
 			}
 			return false, nil
 		})
 		if err != nil {
-			return fmt.Errorf("wait for %s: %w", name, err)
+			return fmt.Errorf("core service %s: %w", name, err)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -90,53 +91,74 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 }
 
 // up returns when everything answers. The build of the services and the start of the core services do not wait for each
-// other.
+// other, but a failure of either ends both.
 func up(ctx context.Context, core *core, services []launch.Service, progress *progress, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	dir, err := os.MkdirTemp(state.Dir(), ".build-*")
+	if err != nil {
+		return fmt.Errorf("make a directory to build in: %w", err)
+	}
 	var binaries []string
-	built := make(chan error, 1)
-	go func() {
-		if len(services) == 0 {
-			built <- nil
-			return
-		}
-		progress.say("building " + names(services))
-		dir, err := os.MkdirTemp(state.Dir(), ".build-*")
-		if err == nil {
-			context.AfterFunc(ctx, func() { _ = os.RemoveAll(dir) }) // what is left is removed with the state directory
-			binaries, err = launch.Build(ctx, services, dir, out)
-		}
-		if err == nil {
-			progress.say("built " + names(services))
-		} else {
+	var building sync.WaitGroup
+	building.Go(func() {
+		var err error
+		if binaries, err = build(ctx, services, dir, progress, out); err != nil {
 			cancel(err)
 		}
-		built <- err
+	})
+	defer func() {
+		cancel(nil)
+		building.Wait()
+		_ = os.RemoveAll(dir) // what is left is in nobody's way
 	}()
-	starting, done := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long; the logs are in "+state.Logs()))
-	err := core.wait(starting)
-	done()
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
+
+	if err := ready(ctx, core); err != nil {
 		return err
 	}
 	progress.say("core services are ready")
-	if err := <-built; err != nil {
-		return err
+	if building.Wait(); ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	starting, done = context.WithTimeoutCause(ctx, startTimeout, errors.New("it does not answer; its log is in "+state.Logs()))
-	defer done()
+	return run(ctx, services, binaries, progress)
+}
+
+func build(ctx context.Context, services []launch.Service, dir string, progress *progress, out io.Writer) ([]string, error) {
+	if len(services) == 0 {
+		return nil, nil
+	}
+	progress.say("building " + names(services))
+	binaries, err := launch.Build(ctx, services, dir, out)
+	if err != nil {
+		return nil, err
+	}
+	progress.say("built " + names(services))
+	return binaries, nil
+}
+
+// ready waits for the core services.
+func ready(ctx context.Context, core *core) error {
+	waiting, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long; the logs are in "+state.Logs()))
+	defer cancel()
+	err := core.wait(waiting)
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // whatever ended the wait is what went wrong
+	}
+	return err
+}
+
+// run hands the services to the runtime and waits until they answer.
+func run(ctx context.Context, services []launch.Service, binaries []string, progress *progress) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it does not answer; its log is in "+state.Logs()))
+	defer cancel()
 	for i, s := range services {
-		if err := launch.Run(starting, s, binaries[i], launch.Options{}); err != nil {
+		if err := launch.Run(ctx, s, binaries[i], launch.Options{}); err != nil {
 			return fmt.Errorf("run %s: %w", s.Name, err)
 		}
 	}
 	for _, s := range services {
-		if err := answers(starting, s); err != nil {
-			return err
+		if err := answers(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 		progress.say(s.Name + " answers")
 	}
@@ -168,7 +190,7 @@ func answers(ctx context.Context, s launch.Service) error {
 		}
 		status, err := runtime.Read(runtime.ReadService(s.Name), runtime.ReadVersion(s.Version))
 		if err == nil && len(status) == 1 && status[0].Status == runtime.Error && status[0].Metadata["restarts"] != "0" {
-			return false, fmt.Errorf("%s does not start: %s", s.Name, status[0].Metadata["error"])
+			return false, fmt.Errorf("it does not start: %s", strings.TrimPrefix(status[0].Metadata["error"], s.Name+": "))
 		}
 		return false, nil
 	})

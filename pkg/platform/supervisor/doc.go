@@ -1,3 +1,16 @@
 // Package supervisor keeps processes running: it starts them, restarts them with backoff when they end, keeps what they
-// print in a log of bounded size, and takes them along when it ends itself, even by a SIGKILL.
+// print in a log of bounded size, and takes them along when it ends itself.
+//
+// # Guarantees
+//
+// Between Start and Stop there is at most one copy of a process, and its process group is empty before the next one is
+// started. After Stop there is none. When the supervising process itself ends, by a SIGKILL too, the kernel kills its
+// children (on Linux; elsewhere they notice that a pipe broke, if they call EndWithParent), so that the next supervisor
+// does not meet them.
+//
+// # Who may be wrong
+//
+// Status is what the operating system has told: a process that hangs is Running. Nothing but its end makes the supervisor
+// restart it. A child that changes its process group, or drops its parent death signal as set-user-ID programs do, is out
+// of reach.
 package supervisor
