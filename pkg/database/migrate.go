@@ -2,13 +2,12 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 // upAttempts is how often a migration is tried on SQLite.
@@ -73,13 +72,7 @@ func (db *DB) provider() (*goose.Provider, error) {
 	case SQLite:
 		dialect, migrations = goose.DialectSQLite3, sqliteMigrations{db.migrations}
 	case PostgreSQL:
-		// One lock for each service, so that services that share a database do not wait for one another.
-		id := int64(crc32.ChecksumIEEE([]byte(db.name + "_migrations")))
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(id), lock.WithLockTimeout(1, 240))
-		if err != nil {
-			return nil, fmt.Errorf("migrate the database of %s: %w", db.name, err)
-		}
-		options = append(options, goose.WithSessionLocker(locker))
+		options = append(options, goose.WithSessionLocker(migrationLock{db.name}))
 	}
 	p, err := goose.NewProvider(dialect, db.write, migrations, options...)
 	if errors.Is(err, goose.ErrNoMigrations) {
@@ -89,4 +82,21 @@ func (db *DB) provider() (*goose.Provider, error) {
 		return nil, fmt.Errorf("the migrations of %s: %w", db.name, err)
 	}
 	return p, nil
+}
+
+// migrationLock lets one process at a time migrate the tables of a service on PostgreSQL. Goose has such a lock as well,
+// which asks again every second at most and is the same for all services that share a database.
+type migrationLock struct{ name string }
+
+// The key is a hash of the service and the schema that its tables are in.
+const lockKey = `hashtextextended(current_schema() || '.' || $1, 0)`
+
+func (l migrationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(`+lockKey+`)`, l.name)
+	return err
+}
+
+func (l migrationLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `SELECT pg_advisory_unlock(`+lockKey+`)`, l.name)
+	return err
 }
