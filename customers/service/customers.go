@@ -31,10 +31,10 @@ type Customer struct {
 	Status  Status
 	Email   string
 	Name    string
-	Meta    map[string]string
-	Created time.Time // UTC, to the microsecond
-	Updated time.Time // UTC, to the microsecond
-	Version int64     // 1, and one more with each change
+	Meta    map[string]string // nil when empty
+	Created time.Time         // UTC, to the microsecond
+	Updated time.Time         // UTC, to the microsecond
+	Version int64             // 1, and one more with each change
 }
 
 // Ref names a customer by exactly one of its fields.
@@ -97,7 +97,8 @@ func (c *Customers) Create(ctx context.Context, n NewCustomer) (Customer, error)
 	if err != nil {
 		return Customer{}, err
 	}
-	if err := checkMeta("meta", n.Meta); err != nil {
+	meta, err := checkMeta("meta", n.Meta)
+	if err != nil {
 		return Customer{}, err
 	}
 	id, err := uuid.NewV7()
@@ -106,7 +107,7 @@ func (c *Customers) Create(ctx context.Context, n NewCustomer) (Customer, error)
 	}
 	now := c.now()
 	fresh := Customer{
-		ID: id.String(), Status: AwaitingVerification, Email: email.text, Name: name, Meta: n.Meta,
+		ID: id.String(), Status: AwaitingVerification, Email: email.text, Name: name, Meta: meta,
 		Created: now, Updated: now, Version: 1,
 	}
 	var result Customer

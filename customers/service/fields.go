@@ -52,22 +52,26 @@ func checkName(field, s string) (string, error) {
 	return s, nil
 }
 
-func checkMeta(field string, meta map[string]string) error {
+// checkMeta checks what an operator wants to remember and returns it as it is kept: nil when it is empty.
+func checkMeta(field string, meta map[string]string) (map[string]string, error) {
+	if len(meta) == 0 {
+		return nil, nil
+	}
 	if len(meta) > maxMeta {
-		return errors.Invalid(field, "must have at most %d keys", maxMeta)
+		return nil, errors.Invalid(field, "must have at most %d keys", maxMeta)
 	}
 	for k, v := range meta {
 		if n := utf8.RuneCountInString(k); n == 0 || n > maxMetaKey || strings.ContainsFunc(k, unicode.IsControl) {
-			return errors.Invalid(field, "each key must have 1 to %d characters, no control characters", maxMetaKey)
+			return nil, errors.Invalid(field, "each key must have 1 to %d characters, no control characters", maxMetaKey)
 		}
 		if utf8.RuneCountInString(v) > maxMetaValue {
-			return errors.Invalid(field, "each value must have at most %d characters", maxMetaValue)
+			return nil, errors.Invalid(field, "each value must have at most %d characters", maxMetaValue)
 		}
 		if strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-			return errors.Invalid(field, "each value must have no control characters but newlines and tabs")
+			return nil, errors.Invalid(field, "each value must have no control characters but newlines and tabs")
 		}
 	}
-	return nil
+	return meta, nil
 }
 
 // checkStatus checks a status that is given by name.

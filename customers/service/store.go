@@ -105,6 +105,9 @@ func scan(row interface{ Scan(dest ...any) error }) (Customer, error) {
 	if err := json.Unmarshal([]byte(meta), &c.Meta); err != nil {
 		return Customer{}, fmt.Errorf("the meta of customer %s is damaged", c.ID) // the cause would repeat it
 	}
+	if len(c.Meta) == 0 {
+		c.Meta = nil
+	}
 	return c, nil
 }
 

@@ -69,6 +69,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 // check checks the new values, and returns what makes a changed customer of one.
 func (c Change) check() (func(Customer) Customer, error) {
 	var name string
+	var meta map[string]string
 	var email address
 	var err error
 	if c.Name != nil {
@@ -77,7 +78,7 @@ func (c Change) check() (func(Customer) Customer, error) {
 		}
 	}
 	if c.Meta != nil {
-		if err := checkMeta("meta", *c.Meta); err != nil {
+		if meta, err = checkMeta("meta", *c.Meta); err != nil {
 			return nil, err
 		}
 	}
@@ -99,7 +100,7 @@ func (c Change) check() (func(Customer) Customer, error) {
 			customer.Name = name
 		}
 		if c.Meta != nil {
-			customer.Meta = *c.Meta
+			customer.Meta = meta
 		}
 		if c.Email != nil {
 			customer.Email = email.text

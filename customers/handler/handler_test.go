@@ -1,0 +1,145 @@
+package handler_test
+
+import (
+	stderrors "errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/micro/v3/service/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/customers/handler"
+	"github.com/m3o/backend/customers/handler/fakes"
+	pb "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/service/servicetest"
+)
+
+const id = "0190f8b0-0000-7000-8000-000000000000"
+
+// jane is a customer in the core, and proto the same on the wire.
+var (
+	jane = service.Customer{
+		ID: id, Status: service.Active, Email: "jane@example.com", Name: "Jane", Meta: map[string]string{"a": "b"},
+		Created: time.Unix(1_700_000_000, 999_999_000), Updated: time.Unix(1_800_000_000, 0), Version: 3,
+	}
+	proto = &pb.Customer{
+		Id: id, Status: "active", Email: "jane@example.com", Name: "Jane", Meta: map[string]string{"a": "b"},
+		Created: 1_700_000_000, Updated: 1_800_000_000, Version: 3,
+	}
+)
+
+// edge is the handlers behind the real server, on a core that does what the test says.
+type edge struct {
+	core *fakes.FakeCore
+	raw  *servicetest.Client
+	pb.CustomersService
+}
+
+func setup(t *testing.T) *edge {
+	t.Helper()
+	core := new(fakes.FakeCore)
+	h, err := handler.New(handler.Config{Core: core})
+	require.NoError(t, err)
+	client := servicetest.Serve(t, "customers", func(s server.Server) error { return pb.RegisterCustomersHandler(s, h) })
+	return &edge{core, client, pb.NewCustomersService("customers", client)}
+}
+
+// calls is how often the core was called.
+func (e *edge) calls() int {
+	return e.core.CreateCallCount() + e.core.ReadCallCount() + e.core.ListCallCount() + e.core.UpdateCallCount() +
+		e.core.DeleteCallCount()
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	_, err := handler.New(handler.Config{})
+	require.EqualError(t, err, "customers: the core is missing")
+}
+
+// What is wrong with a request by its form does not reach the core.
+func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	long := strings.Repeat("x", 1<<20)
+	for endpoint, bodies := range map[string]map[string]string{
+		"Customers.Create": {
+			`{"email": 5}`:                     "email: expected a string",
+			`{"email": "a", "meta": {"a": 1}}`: "meta: each value: expected a string",
+			`{"email": "a", "age": 5}`:         `body: unknown field "age"`,
+			"{\"name\": \"\xff\"}":             "name: expected valid UTF-8",
+			`{"email"`:                         "body: not valid JSON",
+		},
+		"Customers.Read":   {`{"id": 5}`: "id: expected a string", `[]`: "body: expected an object"},
+		"Customers.Delete": {`{"id": 5}`: "id: expected a string", `{"force": true}`: `body: unknown field "force"`},
+		"Customers.List": {
+			`{"page_size": "` + long + `"}`: "page_size: expected a whole number",
+			`{"page_token": 5}`:             "page_token: expected a string",
+		},
+		"Customers.Update": {
+			`{"customer": "` + long + `"}`:                           "customer: expected an object",
+			`{"customer": {"version": 1.5}}`:                         "customer.version: expected a whole number",
+			`{"customer": {"nick": "a"}}`:                            `customer: unknown field "nick"`,
+			`{"update_mask": ["name"]}`:                              "update_mask: expected names of fields",
+			`{"update_mask": "name"}`:                                "customer: required",
+			`{}`:                                                     "customer: required",
+			`{"customer": {}}`:                                       "update_mask: must name at least one of",
+			`{"customer": {}, "update_mask": ""}`:                    "update_mask: must name at least one of",
+			`{"customer": {}, "update_mask": "id"}`:                  "update_mask: id cannot be updated",
+			`{"customer": {}, "update_mask": "name,created"}`:        "update_mask: created cannot be updated",
+			`{"customer": {}, "update_mask": "name.first"}`:          "update_mask: name.first cannot be updated",
+			`{"customer": {}, "update_mask": "` + long + `"}`:        "update_mask: expected name, meta, email or status",
+			`{"customer": {"meta": {"a": "b", "a": "c"}}}`:           "customer.meta: a key is given more than once",
+			`{"customer": {"name": "a"}, "customer": {"name": "b"}}`: "customer: given more than once",
+		},
+	} {
+		for body, detail := range bodies {
+			_, err := e.raw.JSON(t.Context(), endpoint, body)
+			servicetest.RequireError(t, err, 400, "customers."+endpoint, detail)
+		}
+	}
+	assert.Zero(t, e.calls())
+}
+
+// What the core refuses reaches the caller with its code and its words, and what fails inside does not.
+func TestErrorsOfTheCore(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err    error
+		code   int
+		detail string
+	}{
+		"invalid":   {errors.Invalid("email", "too long"), 400, "email: too long$"},
+		"not found": {errors.NotFound("id", "there is no such customer"), 404, "id: there is no such customer$"},
+		"conflict":  {errors.Conflict("version", "is 3 now"), 409, "version: is 3 now$"},
+		"internal":  {stderrors.New("disk full"), 500, "internal error, reference "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			e.core.CreateReturns(service.Customer{}, tc.err)
+			e.core.ReadReturns(service.Customer{}, tc.err)
+			e.core.ListReturns(service.Page{}, tc.err)
+			e.core.UpdateReturns(service.Customer{}, tc.err)
+			e.core.DeleteReturns(tc.err)
+
+			_, err := e.Create(t.Context(), &pb.CreateRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Create", tc.detail)
+			_, err = e.Read(t.Context(), &pb.ReadRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Read", tc.detail)
+			_, err = e.List(t.Context(), &pb.ListRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.List", tc.detail)
+			_, err = e.Delete(t.Context(), &pb.DeleteRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Delete", tc.detail)
+			_, err = e.Update(t.Context(), updateRequest("name"))
+			if tc.code != 500 {
+				tc.detail = `customer\.` + tc.detail // the core does not know in which message a field is
+			}
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Update", tc.detail)
+			assert.Equal(t, 5, e.calls())
+		})
+	}
+}

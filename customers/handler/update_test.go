@@ -1,0 +1,63 @@
+package handler_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/customers/service"
+)
+
+// updateRequest asks to update the fields that the paths name.
+func updateRequest(paths ...string) *pb.UpdateRequest {
+	return &pb.UpdateRequest{
+		Customer: &pb.Customer{
+			Id: id, Version: 3, Name: "Joan", Meta: map[string]string{"c": "d"}, Email: "joan@example.com", Status: "banned",
+			Created: 1, Updated: 2, // not in a mask, and so not looked at
+		},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: paths},
+	}
+}
+
+// Only what the mask names is changed, to whatever it is, empty too.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	meta := map[string]string{"c": "d"}
+	for name, tc := range map[string]struct {
+		req  *pb.UpdateRequest
+		want service.Change
+	}{
+		"name":   {updateRequest("name"), service.Change{Name: new("Joan")}},
+		"meta":   {updateRequest("meta"), service.Change{Meta: &meta}},
+		"email":  {updateRequest("email"), service.Change{Email: new("joan@example.com")}},
+		"status": {updateRequest("status"), service.Change{Status: new(service.Banned)}},
+		"all, and one twice": {
+			updateRequest("status", "meta", "name", "email", "name"),
+			service.Change{Name: new("Joan"), Meta: &meta, Email: new("joan@example.com"), Status: new(service.Banned)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			e.core.UpdateReturns(jane, nil)
+			rsp, err := e.Update(t.Context(), tc.req)
+			require.NoError(t, err)
+			requireProto(t, proto, rsp.Customer)
+			require.Equal(t, 1, e.calls())
+			_, got := e.core.UpdateArgsForCall(0)
+			tc.want.ID, tc.want.Version = id, 3
+			assert.Equal(t, tc.want, got)
+		})
+	}
+	t.Run("to nothing", func(t *testing.T) {
+		t.Parallel()
+		e := setup(t)
+		_, err := e.raw.JSON(t.Context(), "Customers.Update", `{"customer": {"id": "`+id+`"}, "update_mask": "name,meta"}`)
+		require.NoError(t, err)
+		_, got := e.core.UpdateArgsForCall(0)
+		assert.Equal(t, service.Change{ID: id, Name: new(""), Meta: new(map[string]string)}, got)
+	})
+}
