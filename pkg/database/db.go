@@ -118,7 +118,7 @@ func retry(ctx context.Context, f func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // two that met must not meet again; nobody gains by guessing
 		}
 		pause = min(2*pause, longPause)
 	}

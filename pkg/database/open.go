@@ -49,7 +49,8 @@ func Open(name string, migrations fs.FS) (*DB, error) {
 	return New(Config{Name: name, Pool: pool, Migrations: migrations})
 }
 
-// checkAddress checks the JSON text of a configured address; null is none.
+// checkAddress checks a configured address as Micro gives it: without the quotes of the JSON string that it is in most
+// cases, with them in others; null is none.
 func checkAddress(key string, text []byte) error {
 	if string(text) == "null" {
 		return nil
@@ -57,7 +58,7 @@ func checkAddress(key string, text []byte) error {
 	var address string
 	expected := fmt.Errorf("%s: expected postgres://user@host:port/database, or nothing for SQLite", key)
 	if json.Unmarshal(text, &address) != nil {
-		return expected
+		address = string(text)
 	}
 	if address == "[secret]" {
 		return fmt.Errorf("%s: expected a plain value: Micro does not decrypt this one", key)

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"strings"
@@ -102,9 +103,9 @@ func (s *decodingStream) RecvMsg(v any) error {
 	var frame bytes.Frame
 	switch err := s.ServerStream.RecvMsg(&frame); {
 	case err == nil:
-	case err == io.EOF && !s.method.desc.IsStreamingClient():
+	case errors.Is(err, io.EOF) && !s.method.desc.IsStreamingClient():
 		return microerrors.BadRequest(s.method.endpoint, "body: a message is missing")
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return err
 	case status.Code(err) == codes.ResourceExhausted:
 		return microerrors.New(s.method.endpoint, "body: too large", 413)

@@ -53,7 +53,7 @@ func New(name string) *Service {
 	)}
 	// Micro drops the error of its own setup, for instance when it does not know a flag.
 	if config.DefaultConfig == nil {
-		exit(s.Name(), errors.New("Micro could not be set up: check the arguments and the MICRO_ environment variables"))
+		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
 	strict, err := NewServer(server.DefaultServer)
 	if err != nil {

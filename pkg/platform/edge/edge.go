@@ -75,15 +75,15 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if !ok {
 		return nil, errors.NotFound(id, "the path names no call: expected /<service>/<Method> or /<service>/<Handler>/<Method>")
 	}
-	addresses, err := h.nodes.find(to.service)
+	known, err := h.nodes.find(to.service)
 	if err != nil {
 		logger.Errorf("The registry does not answer: %v", err)
 		return nil, unavailable()
 	}
-	if len(addresses) == 0 {
+	if len(known.addresses) == 0 {
 		return nil, errors.NotFound(id, "there is no such service")
 	}
-	body, err := h.body(w, r)
+	body, err := h.body(w, r, func(name string) bool { return known.truths[to.endpoint+" "+name] })
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	request := h.config.Client.NewRequest(to.service, to.endpoint, &body, client.WithContentType("application/json"))
 	var response json.RawMessage
 	err = h.config.Client.Call(ctx, request, &response,
-		client.WithAddress(addresses...), client.WithRequestTimeout(h.config.Timeout))
+		client.WithAddress(known.addresses...), client.WithRequestTimeout(h.config.Timeout))
 	if err != nil && errors.FromError(err).Id == clientID {
 		h.nodes.suspect(to.service)
 	}
@@ -100,11 +100,11 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // body returns the request as one JSON object. The parameters of a GET become strings, which services accept for numbers
-// too, as protobuf's JSON does.
-func (h *Handler) body(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
+// too, as protobuf's JSON does; only those that are true or false have to be known.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request, isTruth func(name string) bool) (json.RawMessage, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return queryObject(r)
+		return queryObject(r, isTruth)
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 	default:
 		return nil, errors.MethodNotAllowed(id, "method: expected POST")
@@ -137,17 +137,20 @@ func objectOf(b []byte) (json.RawMessage, error) {
 	return b, nil
 }
 
-func queryObject(r *http.Request) (json.RawMessage, error) {
+func queryObject(r *http.Request, isTruth func(name string) bool) (json.RawMessage, error) {
 	fields := make(map[string]any)
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, errors.BadRequest(id, "query: expected name=value pairs in URL encoding")
 	}
 	for name, values := range query {
-		if len(values) == 1 {
-			fields[name] = values[0]
-		} else {
+		switch {
+		case len(values) > 1:
 			fields[name] = values
+		case isTruth(name) && (values[0] == "true" || values[0] == "false"):
+			fields[name] = values[0] == "true"
+		default:
+			fields[name] = values[0]
 		}
 	}
 	return json.Marshal(fields)

@@ -29,7 +29,12 @@ func (s services) GetService(name string, _ ...registry.GetOption) ([]*registry.
 	if name != "customers" {
 		return nil, registry.ErrNotFound
 	}
-	return []*registry.Service{{Name: name, Nodes: []*registry.Node{{Address: "127.0.0.1:1"}}}}, nil
+	return []*registry.Service{{
+		Name: name, Nodes: []*registry.Node{{Address: "127.0.0.1:1"}},
+		Endpoints: []*registry.Endpoint{{Name: "Customers.Read", Request: &registry.Value{
+			Values: []*registry.Value{{Name: "detail", Type: "bool"}, {Name: "id", Type: "string"}},
+		}}},
+	}}, nil
 }
 
 // caller is a client that remembers what it was asked and answers as it is told.
@@ -82,6 +87,8 @@ func TestCallsReachTheService(t *testing.T) {
 		{"empty body", "POST", "/customers/List", ``, "customers Customers.List", `{}`},
 		{"space around", "POST", "/customers/List", " \n{} ", "customers Customers.List", " \n{} "},
 		{"query", "GET", "/customers/Read?id=5", "", "customers Customers.Read", `{"id":"5"}`},
+		{"truth", "GET", "/customers/Read?detail=true&id=true", "", "customers Customers.Read", `{"detail":true,"id":"true"}`},
+		{"no truth", "GET", "/customers/Read?detail=5", "", "customers Customers.Read", `{"detail":"5"}`},
 		{"repeated", "GET", "/customers/Read?id=5&id=6", "", "customers Customers.Read", `{"id":["5","6"]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +192,7 @@ func TestNodes(t *testing.T) {
 		now, s.err = now.Add(after), err
 		got, failure := n.find("customers")
 		require.NoError(t, failure)
-		require.Equal(t, want, got)
+		require.Equal(t, want, got.addresses)
 	}
 	now = time.Unix(1_000_000, 0)
 	step(0, nil, "127.0.0.1:1")
@@ -199,9 +206,9 @@ func TestNodes(t *testing.T) {
 	step(0, nil, "127.0.0.1:1")
 
 	for i := range 2 * maxKnown {
-		addresses, err := n.find(strings.Repeat("x", i))
+		e, err := n.find(strings.Repeat("x", i))
 		require.NoError(t, err)
-		require.Empty(t, addresses)
+		require.Empty(t, e.addresses)
 	}
 	require.LessOrEqual(t, len(n.known), maxKnown)
 }

@@ -37,28 +37,29 @@ type nodes struct {
 // entry is what is known of one service.
 type entry struct {
 	addresses []string
-	asked     time.Time // when the registry was last asked
-	seen      time.Time // when it last had nodes
+	truths    map[string]bool // the parameters that are true or false, as "Usage.ReadMonthlyTotal detail"
+	asked     time.Time       // when the registry was last asked
+	seen      time.Time       // when it last had nodes
 }
 
 func newNodes(registry Finder) *nodes {
 	return &nodes{registry: registry, clock: time.Now, known: make(map[string]entry)}
 }
 
-// find returns the addresses of a service; none if there is no such service. It fails only if nothing was known before and
-// the registry cannot be asked.
-func (n *nodes) find(service string) ([]string, error) {
+// find returns what is known of a service, without addresses if there is no such service. It fails only if nothing was
+// known before and the registry cannot be asked.
+func (n *nodes) find(service string) (entry, error) {
 	now := n.clock()
 	n.mu.Lock()
 	e, ok := n.known[service]
 	n.mu.Unlock()
 	if ok && now.Sub(e.asked) < fresh {
-		return e.addresses, nil
+		return e, nil
 	}
 	found, err := n.registry.GetService(service)
 	switch {
 	case err == nil && len(found) > 0:
-		e = entry{addresses: addressesOf(found), asked: now, seen: now}
+		e = entry{addresses: addressesOf(found), truths: truthsOf(found), asked: now, seen: now}
 	case err == nil || isNotFound(err):
 		e.asked = now
 		if now.Sub(e.seen) > forget {
@@ -67,10 +68,10 @@ func (n *nodes) find(service string) ([]string, error) {
 	case len(e.addresses) > 0:
 		e.asked = now
 	default:
-		return nil, err
+		return entry{}, err
 	}
 	n.remember(service, e)
-	return e.addresses, nil
+	return e, nil
 }
 
 // suspect makes the next call of a service ask the registry.
@@ -100,6 +101,24 @@ func addressesOf(services []*registry.Service) []string {
 		}
 	}
 	return addresses
+}
+
+// truthsOf finds the parameters that are true or false: a query does not tell them from text.
+func truthsOf(services []*registry.Service) map[string]bool {
+	truths := make(map[string]bool)
+	for _, s := range services {
+		for _, endpoint := range s.Endpoints {
+			if endpoint.Request == nil {
+				continue
+			}
+			for _, v := range endpoint.Request.Values {
+				if v.Type == "bool" {
+					truths[endpoint.Name+" "+v.Name] = true
+				}
+			}
+		}
+	}
+	return truths
 }
 
 func isNotFound(err error) bool {
