@@ -107,6 +107,16 @@ func TestStartFailuresAreOneSentence(t *testing.T) {
 		require.Contains(t, running.out.String(), "micro.billing.tiers: expected")
 		require.Empty(t, running.binaries())
 	})
+	t.Run("wrong address of a database", func(t *testing.T) {
+		p := boot(t)
+		_, err := p.Run(t.Context(), "config", "set", "customers.db.address", "mysql://db/customers")
+		require.NoError(t, err)
+		require.Zero(t, p.stop(t))
+		require.False(t, p.start(t, "customers"))
+		require.Equal(t, 1, p.cmd.ProcessState.ExitCode())
+		require.Contains(t, p.out.String(), "customers.db.address: expected postgres://")
+		require.NotContains(t, p.out.String(), "mysql")
+	})
 	t.Run("mistyped service", func(t *testing.T) {
 		p := newPlatform(t)
 		p.port = running.port
