@@ -36,10 +36,12 @@ func TestParse(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	flags := []cli.Flag{
-		&cli.StringFlag{Name: "image"}, &cli.BoolFlag{Name: "watch"}, &cli.IntFlag{Name: "instances", Value: 1},
-		&cli.BoolFlag{Name: "force"}, &cli.StringFlag{Name: "args"}, &cli.StringSliceFlag{Name: "env_vars"},
-		&cli.StringSliceFlag{Name: "metadata"},
+	flags := func() []cli.Flag { // a flag remembers its value
+		return []cli.Flag{
+			&cli.StringFlag{Name: "image"}, &cli.BoolFlag{Name: "watch"}, &cli.IntFlag{Name: "instances", Value: 1},
+			&cli.BoolFlag{Name: "force"}, &cli.StringFlag{Name: "args"}, &cli.StringSliceFlag{Name: "env_vars"},
+			&cli.StringSliceFlag{Name: "metadata"},
+		}
 	}
 	for _, c := range []struct{ args, err string }{
 		{"--force --args=-v --env_vars=A=1,B=2 --env_vars=C=3 --metadata=team=a", ""},
@@ -52,7 +54,7 @@ func TestOptions(t *testing.T) {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
 			set := flag.NewFlagSet("run", flag.ContinueOnError)
-			for _, f := range flags {
+			for _, f := range flags() {
 				require.NoError(t, f.Apply(set))
 			}
 			require.NoError(t, set.Parse(strings.Fields(c.args)))
