@@ -46,7 +46,8 @@ func checkName(field, s string) (string, error) {
 	if utf8.RuneCountInString(s) > maxName {
 		return "", errors.Invalid(field, "must have at most %d characters", maxName)
 	}
-	if strings.ContainsFunc(s, unicode.IsControl) {
+	// The last code point is no character, and List relies on that nobody uses it.
+	if strings.ContainsFunc(s, unicode.IsControl) || strings.Contains(s, afterAll) {
 		return "", errors.Invalid(field, "must not contain control characters")
 	}
 	return s, nil

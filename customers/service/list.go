@@ -16,6 +16,8 @@ const (
 	// afterAll is higher than every character that a name or an address has, so that texts with a prefix are those from
 	// the prefix up to the prefix and this.
 	afterAll = "\U0010FFFF"
+	// afterText, behind a text, is lower than every other text that begins with it, since none has control characters.
+	afterText = "\x01"
 	// scanned is how many rows, for each customer of a page, the search by name looks at, because it leaves out those
 	// that the search by address has found. A page may thus be short, and its cost never depends on where it is.
 	scanned = 4
@@ -50,19 +52,18 @@ func (c *Customers) List(ctx context.Context, q ListQuery) (Page, error) {
 	}
 	var page Page
 	if at.Phase == byAddress {
-		found, err := c.selectPage(ctx, q, q.Size+1, `email_key >= $1 AND email_key < $2 AND email_key > $3`, `email_key`,
-			q.Prefix, q.Prefix+afterAll, at.Key)
+		found, err := c.selectPage(ctx, q, q.Size+1, nextByAddress, at.Key, q.Prefix+afterAll)
 		if err != nil {
 			return Page{}, err
 		}
 		if len(found) > q.Size {
 			found = found[:q.Size]
-			page.Next = position{Phase: byAddress, Key: strings.ToLower(found[q.Size-1].Email)}.token(q)
+			page.Next = position{Phase: byAddress, Key: strings.ToLower(found[q.Size-1].Email) + afterText}.token(q)
 			page.Customers = found
 			return page, nil
 		}
 		page.Customers = found
-		at = position{Phase: byName}
+		at = position{Phase: byName, Key: q.Prefix}
 		if len(found) == q.Size {
 			page.Next = at.token(q)
 			return page, nil
@@ -72,7 +73,7 @@ func (c *Customers) List(ctx context.Context, q ListQuery) (Page, error) {
 }
 
 func (c *Customers) listByCreation(ctx context.Context, q ListQuery, at position) (Page, error) {
-	found, err := c.selectPage(ctx, q, q.Size+1, `id > $1`, `id`, at.ID)
+	found, err := c.selectPage(ctx, q, q.Size+1, nextByCreation, at.ID)
 	if err != nil {
 		return Page{}, err
 	}
@@ -87,9 +88,7 @@ func (c *Customers) listByCreation(ctx context.Context, q ListQuery, at position
 // listByName adds to a page, which has space for at least one more, those that are found by name alone.
 func (c *Customers) listByName(ctx context.Context, q ListQuery, at position, page Page) (Page, error) {
 	limit := scanned * q.Size
-	found, err := c.selectPage(ctx, q, limit,
-		`name_key >= $1 AND name_key < $2 AND (name_key, id) > ($3, $4)`, `name_key, id`,
-		q.Prefix, q.Prefix+afterAll, at.Key, at.ID)
+	found, err := c.selectPage(ctx, q, limit, nextByName, at.Key, at.ID, q.Prefix+afterAll)
 	if err != nil {
 		return Page{}, err
 	}
@@ -110,14 +109,31 @@ func (c *Customers) listByName(ctx context.Context, q ListQuery, at position, pa
 	return page, nil
 }
 
-// selectPage selects by a condition and, if there is one, the status.
-func (c *Customers) selectPage(ctx context.Context, q ListQuery, limit int, where, order string, args ...any) ([]Customer, error) {
-	if q.Status != "" {
-		args = append(args, q.Status)
+// next is the part of a query that finds what follows a position in one order.
+type next struct{ where, order string }
+
+// What follows in each phase. There is an index for each, with the status before it and without. Each has one lower bound:
+// given two, SQLite may begin with the one that all pages share, and read all pages before on the way to a page.
+var (
+	nextByCreation = next{`id > $1`, `id`}
+	nextByAddress  = next{`email_key >= $1 AND email_key < $2`, `email_key`}
+	nextByName     = next{`(name_key, id) > ($1, $2) AND name_key < $3`, `name_key, id`}
+)
+
+// query makes the end of a query, from WHERE, with its arguments, of which args are the first.
+func (n next) query(status Status, limit int, args []any) (string, []any) {
+	where := n.where
+	if status != "" {
+		args = append(args, status)
 		where = fmt.Sprintf("status = $%d AND %s", len(args), where)
 	}
 	args = append(args, limit)
-	return list(ctx, c.db.Read(), fmt.Sprintf("%s ORDER BY %s LIMIT $%d", where, order, len(args)), args...)
+	return fmt.Sprintf("%s ORDER BY %s LIMIT $%d", where, n.order, len(args)), args
+}
+
+func (c *Customers) selectPage(ctx context.Context, q ListQuery, limit int, n next, args ...any) ([]Customer, error) {
+	where, args := n.query(q.Status, limit, args)
+	return list(ctx, c.db.Read(), where, args...)
 }
 
 // check checks a query, sets what it leaves open, and returns where its page begins.
@@ -144,7 +160,7 @@ func (q *ListQuery) check() (position, error) {
 		if q.Prefix == "" {
 			return position{Phase: byCreation}, nil
 		}
-		return position{Phase: byAddress}, nil
+		return position{Phase: byAddress, Key: q.Prefix}, nil
 	}
 	return parseToken("page_token", q.Token, *q)
 }

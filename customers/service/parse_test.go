@@ -126,7 +126,7 @@ func TestAddressesWithoutRegardToCase(t *testing.T) {
 func FuzzPageToken(f *testing.F) {
 	list := ListQuery{Prefix: "jane", Status: Active}
 	const id = "0190f8b0-0000-7000-8000-000000000000"
-	f.Add(position{Phase: byName, Key: "jane", ID: id}.token(list))
+	f.Add(position{Phase: byName, Key: "jane d", ID: id}.token(list))
 	f.Add(position{Phase: byAddress, Key: "jane@example.com"}.token(list))
 	f.Add(position{Phase: byCreation, ID: id}.token(list))
 	f.Add("")
@@ -146,7 +146,7 @@ func TestTokens(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringN(1, 256, -1)
 		list := ListQuery{Prefix: text.Draw(t, "prefix"), Status: Active}
-		p := position{Phase: byName, Key: text.Draw(t, "key"), ID: "0190f8b0-0000-7000-8000-000000000000"}
+		p := position{Phase: byName, Key: list.Prefix + text.Draw(t, "key"), ID: "0190f8b0-0000-7000-8000-000000000000"}
 		got, err := parseToken("page_token", p.token(list), list)
 		require.NoError(t, err)
 		p.List = got.List
@@ -155,5 +155,10 @@ func TestTokens(t *testing.T) {
 		other := ListQuery{Prefix: text.Filter(func(s string) bool { return s != list.Prefix }).Draw(t, "other"), Status: Active}
 		_, err = parseToken("page_token", p.token(list), other)
 		require.Error(t, err)
+		p.Key = other.Prefix
+		if !strings.HasPrefix(p.Key, list.Prefix) {
+			_, err = parseToken("page_token", p.token(list), list)
+			require.Error(t, err, "a forged one, outside of the list")
+		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/m3o/backend/pkg/errors"
@@ -26,9 +27,9 @@ const maxToken = 2048
 // position is the place in a list after which a page begins. A page token is a position that only its own list accepts.
 type position struct {
 	Phase phase `json:"p"`
-	// Key is the last address or name in the phases that are ordered by these, in lower case.
+	// Key is where to go on in the phases that are ordered by address or name: what is searched for, or the last one found.
 	Key string `json:"k,omitempty"`
-	// ID is the last customer in the other orders; empty at the beginning of a phase.
+	// ID is the last customer in the other orders; empty at the beginning of the names.
 	ID string `json:"i,omitempty"`
 	// List is a hash of what is listed.
 	List string `json:"l"`
@@ -66,13 +67,20 @@ func parseToken(field, token string, q ListQuery) (position, error) {
 	}
 	id, err := parseID(field, p.ID)
 	hasID := err == nil && id == p.ID
-	switch {
-	case p.Phase == byCreation && q.Prefix == "" && p.Key == "" && hasID,
-		p.Phase == byAddress && q.Prefix != "" && p.Key != "" && p.ID == "",
-		p.Phase == byName && q.Prefix != "" && (hasID || p.Key == "" && p.ID == ""):
-		return p, nil
+	searched := q.Prefix != "" && strings.HasPrefix(p.Key, q.Prefix)
+	valid := false
+	switch p.Phase {
+	case byCreation:
+		valid = q.Prefix == "" && p.Key == "" && hasID
+	case byAddress:
+		valid = searched && p.ID == ""
+	case byName:
+		valid = searched && (hasID || p.ID == "" && p.Key == q.Prefix)
 	}
-	return position{}, invalid
+	if !valid {
+		return position{}, invalid
+	}
+	return p, nil
 }
 
 // hash identifies the list that q asks for a page of.

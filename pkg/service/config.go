@@ -28,13 +28,14 @@ func Config[T any](path string, into *T) error {
 	return parseConfig(path, value.Bytes(), into)
 }
 
-// parseConfig parses the JSON text that is set at path. Micro answers null for what is not set.
+// parseConfig parses the JSON text that is set at path. Micro answers null for what is not set, and a string without its
+// quotes.
 func parseConfig[T any](path string, text []byte, into *T) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var value any
 	if err := d.Decode(&value); err != nil || d.More() {
-		return fmt.Errorf("%s: expected JSON", path)
+		value = string(text)
 	}
 	if value != nil {
 		if err := setValue(path, value, into); err != nil {

@@ -101,8 +101,8 @@ func TestConfigMistakes(t *testing.T) {
 		`{"share": "s3cr3t"}`:                             "micro.billing.share: expected a number",
 		`{"currency": ""}`:                                "micro.billing.currency: expected three letters",
 		`"s3cr3t"`:                                        "micro.billing: expected an object",
-		`s3cr3t`:                                          "micro.billing: expected JSON",
-		`{} {}`:                                           "micro.billing: expected JSON",
+		`s3cr3t`:                                          "micro.billing: expected an object",
+		`{} {}`:                                           "micro.billing: expected an object",
 	} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
