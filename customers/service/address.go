@@ -2,6 +2,7 @@ package service
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -55,7 +56,8 @@ func parseAddress(field, s string) (address, error) {
 		return address{}, errors.Invalid(field, "must have letters, digits, single dots and any of %s before the @", atext)
 	}
 	ascii, err := domains.ToASCII(domain)
-	if err != nil || !validDomain(ascii) {
+	// ToASCII makes something of bytes that are no text, and not an address that it would take itself.
+	if err != nil || !utf8.ValidString(domain) || !validDomain(ascii) {
 		return address{}, errors.Invalid(field, "must have a domain name such as example.com after the @")
 	}
 	a := address{text: local + "@" + ascii}
