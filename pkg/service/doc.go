@@ -12,7 +12,7 @@
 // body is a valid message of that method (else 400 with the path of the field that is wrong and what was expected there).
 // That holds for every encoding; JSON with an unknown field or one given twice is refused, while an unknown field in
 // binary protobuf is dropped, because that is how a newer caller looks to an older service during a rolling upgrade. An
-// empty body is an empty message. The reply goes out in the encoding of the call.
+// empty body is an empty message; one of more than 32 MiB gets 413. The reply goes out in the encoding of the call.
 //
 // A caller is answered with Micro errors only. Their id is the endpoint, as "customers.Customers.Create": the name the
 // service is registered under, the proto service and the method. The code is that of the error's kind (pkg/errors), the

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"strings"
@@ -10,9 +11,7 @@ import (
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 )
 
 // intercept sees a call before Micro's server does: it finds the method, decodes the messages strictly, and makes sure
@@ -33,6 +32,14 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc}))
 }
+
+const (
+	// maxBody is how many bytes a message may have.
+	maxBody = 32 << 20
+	// maxReceived is how many bytes of a message gRPC takes. What is larger it refuses itself, with an error that Micro's
+	// clients take for one of the inside; so that most of what is too large gets to us.
+	maxReceived = 2 * maxBody
+)
 
 // format is how the bodies of a call are encoded.
 type format int
@@ -107,10 +114,11 @@ func (s *decodingStream) RecvMsg(v any) error {
 		return microerrors.BadRequest(s.method.endpoint, "body: a message is missing")
 	case errors.Is(err, io.EOF):
 		return err
-	case status.Code(err) == codes.ResourceExhausted:
-		return microerrors.New(s.method.endpoint, "body: too large", 413)
 	default:
 		return err
+	}
+	if len(frame.Data) > maxBody {
+		return microerrors.New(s.method.endpoint, fmt.Sprintf("body: must have at most %d bytes", maxBody), 413)
 	}
 	if err := decode(frame.Data, s.format, msg); err != nil {
 		return microerrors.BadRequest(s.method.endpoint, "%s", err.Error())

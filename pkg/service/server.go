@@ -49,6 +49,7 @@ func NewServer(inner server.Server) (*Server, error) {
 	return s, inner.Init(
 		server.WrapHandler(translateErrors),
 		server.Wait(s.drain.held()),
+		grpcserver.MaxRecvMsgSize(maxReceived),
 		grpcserver.Codec(decodedContentType, decodedCodec{}),
 		grpcserver.Options(grpc.ChainStreamInterceptor(s.intercept)),
 	)

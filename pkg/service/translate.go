@@ -83,6 +83,8 @@ func fromStatus(endpoint string, s *status.Status) *microerrors.Error {
 		return newError(endpoint, http.StatusRequestTimeout, "the caller went away")
 	case codes.DeadlineExceeded:
 		return newError(endpoint, http.StatusRequestTimeout, "the call took longer than its caller wanted to wait")
+	case codes.ResourceExhausted:
+		return newError(endpoint, http.StatusRequestEntityTooLarge, "body: too large")
 	default:
 		// Micro's server ends a call with a bare Micro error when a handler panics outside our wrapper, which is JSON.
 		return hide(endpoint, http.StatusInternalServerError, s.Message())
