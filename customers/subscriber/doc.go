@@ -1,0 +1,2 @@
+// Package subscriber receives what other services publish: one file a topic, each as thin as a handler.
+package subscriber
