@@ -10,11 +10,13 @@ import (
 	"time"
 
 	micro "github.com/micro/micro/v3/service"
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/config"
 	debug "github.com/micro/micro/v3/service/debug/handler"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -75,6 +77,8 @@ func prepare() error {
 	if err := state.Use(dir); err != nil {
 		return err
 	}
+	// Before Micro starts to use it in the background.
+	auth.DefaultAuth = access.NewLocal(auth.DefaultAuth)
 	return os.Setenv("MICRO_REPORT_USAGE", "false")
 }
 

@@ -56,12 +56,13 @@ func Serve(*cli.Context) error {
 	return stderrors.Join(srv.Run(), r.Stop())
 }
 
-// serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none
-// of the platform's secrets.
+// serviceEnv is the environment of every service. It has what a process needs to run, where the platform is and the key
+// that tokens are checked with, and none of the platform's secrets.
 func serviceEnv(addresses state.Addresses) []string {
 	env := []string{
 		state.Env + "=" + state.Dir(),
 		"MICRO_PROXY=" + addresses.Of("network"),
+		"MICRO_AUTH_PUBLIC_KEY=" + auth.DefaultAuth.Options().PublicKey,
 		"MICRO_REPORT_USAGE=false",
 	}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
