@@ -63,7 +63,7 @@ func TestCommands(t *testing.T) {
 	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
 	run("config", "set", "a.b", "4")
 	require.Equal(t, "4", strings.TrimSpace(run("config", "get", "a.b")))
-	run("kill", "mixpanel")
+	run("kill", filepath.Join(repository, "mixpanel"))
 	require.Empty(t, p.binaries())
 	require.NotContains(t, run("status"), "mixpanel")
 	leftovers, err := os.ReadDir(p.tmp)
@@ -102,6 +102,11 @@ func TestStartFailuresAreOneSentence(t *testing.T) {
 		_, err := running.Run(t.Context(), "config", "set", "micro.billing", `{"tiers": 5}`)
 		require.NoError(t, err)
 		require.Zero(t, running.stop(t))
+		for _, command := range []string{"status", "services", "kill mixpanel", "call customers Customers.List {}"} {
+			out, err := running.Run(t.Context(), strings.Fields(command)...)
+			require.Error(t, err)
+			require.Equal(t, "The platform cannot be reached: start it with `make run` or `micro server`\n", out)
+		}
 		require.False(t, running.start(t, "billing"))
 		require.Equal(t, 1, running.cmd.ProcessState.ExitCode())
 		require.Contains(t, running.out.String(), "micro.billing.tiers: expected")

@@ -77,6 +77,7 @@ func prepare() error {
 	if err := state.Use(dir); err != nil {
 		return err
 	}
+	state.KeepPrivate()
 	// Before Micro starts to use it in the background.
 	auth.DefaultAuth = access.NewLocal(auth.DefaultAuth)
 	return os.Setenv("MICRO_REPORT_USAGE", "false")

@@ -3,11 +3,14 @@
 package command
 
 import (
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/micro/micro/v3/cmd"
 	"github.com/micro/micro/v3/service/server"
@@ -20,20 +23,16 @@ import (
 	platform "github.com/m3o/backend/pkg/platform/server"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
-)
-
-// A node registers again every registerInterval, so that a registry that was killed knows everybody soon after; one that
-// has been silent for registerTTL is forgotten.
-const (
-	registerInterval = 2 * time.Second
-	registerTTL      = 10 * time.Second
+	"github.com/m3o/backend/pkg/service"
 )
 
 // Run runs the command line and does not return an error that has not been told: it ends the process with code 1.
 func Run() {
-	if err := setup(os.Args); err != nil {
+	a := parse(os.Args)
+	if err := a.setup(); err != nil {
 		fail(err)
 	}
+	os.Args = a.rest
 	app := cmd.DefaultCmd.App()
 	app.Version = version()
 	replaceActions(app)
@@ -58,18 +57,25 @@ func fail(err error) {
 
 // setup does what has to be done before Micro is: it chooses the state directory, claims the ports for a server and finds
 // the server for everything else.
-func setup(args []string) error {
-	a := parse(args)
+func (a arguments) setup() error {
 	dir, err := state.Locate(a.state)
 	if err != nil {
 		return err
+	}
+	isServer := a.command == "server" || a.command == "service"
+	if !isServer && (a.state != "" || os.Getenv(state.Env) != "") {
+		if _, err := os.Stat(dir); err != nil {
+			return fmt.Errorf("there is no state directory %s: name the one of a server, or start one with it", dir)
+		}
 	}
 	if err := state.Use(dir); err != nil {
 		return err
 	}
 	defaults := map[string]string{"MICRO_REPORT_USAGE": "false"}
-	switch a.command {
-	case "server":
+	switch {
+	case a.command == "server" && a.help: // Micro shows it
+	case a.command == "server":
+		state.KeepPrivate()
 		if err := state.Lock(); err != nil {
 			return err
 		}
@@ -77,9 +83,11 @@ func setup(args []string) error {
 			return err
 		}
 		defaults["MICRO_PROFILE"] = embedded.Name
-	case "service":
+	case a.command == "service":
+		state.KeepPrivate()
 		supervisor.EndWithParent()
 		defaults["MICRO_PROFILE"] = embedded.Name
+		defaults["MICRO_SERVICE_ADDRESS"] = state.Host + ":0" // Micro's own default is every interface
 	default:
 		addresses, err := state.LoadAddresses()
 		if err != nil {
@@ -101,28 +109,31 @@ func setup(args []string) error {
 	if err := embedded.Register(); err != nil {
 		return err
 	}
-	return server.DefaultServer.Init(server.RegisterInterval(registerInterval), server.RegisterTTL(registerTTL))
+	return server.DefaultServer.Init(
+		server.RegisterInterval(service.RegisterInterval), server.RegisterTTL(service.RegisterTTL))
 }
 
 // arguments are those that have to be known before Micro parses them.
 type arguments struct {
 	command, env, state string
 	port                int
+	// help is whether Micro will only explain the command, or complain about what is wrong with its flags.
+	help bool
+	// rest is all arguments but --state before the command, which a core service's own parser does not know.
+	rest []string
 }
 
-// parse reads them. What it does not understand is left to Micro, which reads everything again.
+// parse reads them. Micro reads everything again.
 func parse(args []string) arguments {
-	var a arguments
+	a := arguments{rest: args}
 	for i := 1; i < len(args); i++ {
+		first := i
 		name, value, hasValue := strings.Cut(args[i], "=")
 		if !strings.HasPrefix(name, "-") {
-			if a.command != "" {
-				break
+			if a.command = name; name == "server" {
+				a.parseServer(args[i+1:])
 			}
-			if a.command = name; name != "server" {
-				break // its flags are its own
-			}
-			continue
+			break // the rest is the command's
 		}
 		name = strings.TrimLeft(name, "-")
 		if !hasValue && i+1 < len(args) && name != "help" && name != "h" && name != "version" && name != "v" {
@@ -132,27 +143,47 @@ func parse(args []string) arguments {
 		switch name {
 		case "state":
 			a.state = value
+			a.rest = slices.Concat(args[:first], args[i+1:])
 		case "env", "e":
 			a.env = value
-		case "port":
-			_, _ = fmt.Sscan(value, &a.port) // Micro complains about what is no number
 		}
 	}
 	return a
 }
 
+// parseServer reads the flags of the server.
+func (a *arguments) parseServer(args []string) {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	for _, f := range slices.Concat(platform.Flags(), []cli.Flag{
+		&cli.StringFlag{Name: "address"}, &cli.StringFlag{Name: "image"}, // Micro's own
+	}) {
+		if f.Apply(flags) != nil {
+			a.help = true
+			return
+		}
+	}
+	a.help = flags.Parse(args) != nil
+	if dir := flags.Lookup("state").Value.String(); dir != "" {
+		a.state = dir
+	}
+	a.port, _ = strconv.Atoi(flags.Lookup("port").Value.String()) // it has been parsed as a number
+}
+
 // replaceActions puts our actions in the place of Micro's. Registering a command of the same name would show it twice.
 func replaceActions(app *cli.App) {
-	app.Flags = append(app.Flags, platform.Flags[0])
+	app.Flags = append(app.Flags, platform.Flags()[0])
 	for _, c := range app.Commands {
 		switch c.Name {
 		case "server":
-			c.Flags = append(c.Flags, platform.Flags...)
+			c.Flags = append(c.Flags, platform.Flags()...)
 			c.Action = platform.Serve
 		case "run":
 			c.Action = run
 		case "update":
 			c.Action = update
+		case "kill":
+			c.Action = kill
 		case "new":
 			c.Action = newService
 		case "service":

@@ -21,15 +21,26 @@ func TestParse(t *testing.T) {
 		{"server", arguments{command: "server"}},
 		{"server --port 9 --state /x --run ./customers", arguments{command: "server", port: 9, state: "/x"}},
 		{"server --run=./a --port=9", arguments{command: "server", port: 9}},
-		{"--state /x call customers Customers.Create --state /y", arguments{command: "call", state: "/x"}},
+		{"--state /x call customers Customers.Create --state /y", arguments{
+			command: "call", state: "/x", rest: strings.Fields("micro call customers Customers.Create --state /y"),
+		}},
 		{"--env=dev services", arguments{command: "services", env: "dev"}},
 		{"-e dev services", arguments{command: "services", env: "dev"}},
 		{"--help", arguments{}},
 		{"service auth --port 9", arguments{command: "service"}},
+		{"server --help", arguments{command: "server", help: true}},
+		{"server --port 9x", arguments{command: "server", help: true}},
+		{"server --prot 9", arguments{command: "server", help: true}},
+		{"server --address :1 --port 9", arguments{command: "server", port: 9}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.want, parse(append([]string{"micro"}, strings.Fields(c.args)...)))
+			args := append([]string{"micro"}, strings.Fields(c.args)...)
+			got := parse(args)
+			if c.want.rest == nil {
+				c.want.rest = args
+			}
+			require.Equal(t, c.want, got)
 		})
 	}
 }

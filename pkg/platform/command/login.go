@@ -2,6 +2,8 @@ package command
 
 import (
 	"errors"
+	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -9,6 +11,8 @@ import (
 	"github.com/micro/micro/v3/service/auth"
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/urfave/cli/v2"
+
+	"github.com/m3o/backend/pkg/platform/launch"
 )
 
 // The account that Micro's auth service creates when there is none.
@@ -27,11 +31,18 @@ var anonymous = map[string]bool{
 // platform, and has no use for a prompt.
 func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	return func(ctx *cli.Context) error {
+		local := !anonymous[ctx.Args().First()] && !ctx.IsSet("env")
+		if local && !reachable(os.Getenv("MICRO_PROXY")) {
+			return errors.New(unreachable)
+		}
 		if err := before(ctx); err != nil {
 			return err
 		}
-		if anonymous[ctx.Args().First()] || ctx.IsSet("env") {
+		if !local {
 			return nil
+		}
+		if err := launch.Patient(); err != nil {
+			return err
 		}
 		if saved, err := token.Get(ctx); err == nil && saved.AccessToken != "" && time.Now().Before(saved.Expiry) {
 			return nil
@@ -43,6 +54,18 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 		auth.DefaultAuth.Init(auth.ClientToken(issued))
 		return token.Save(ctx, issued)
 	}
+}
+
+const unreachable = "The platform cannot be reached: start it with `make run` or `micro server`"
+
+// reachable tells whether something listens at an address.
+func reachable(address string) bool {
+	connection, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return false
+	}
+	_ = connection.Close() // it was only to be had
+	return true
 }
 
 // sentence is what to tell a person about an error: a Micro error's detail without the JSON around it, and what it means
@@ -57,7 +80,7 @@ func sentence(err error) string {
 		text = e.Detail
 	}
 	if strings.Contains(text, "connection refused") {
-		return "The platform cannot be reached: start it with `make run` or `micro server`"
+		return unreachable
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/micro/micro/v3/service/runtime"
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/launch"
@@ -44,15 +45,18 @@ func launchAll(ctx *cli.Context, isUpdate bool) error {
 	}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	dir, err := os.MkdirTemp(state.Dir(), ".build-*")
+	dir, err := launch.BuildDir(state.Dir())
 	if err != nil {
-		return fmt.Errorf("make a directory to build in: %w", err)
+		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // what is left is removed with the state directory
 	for _, s := range services {
 		fmt.Fprintf(os.Stderr, "building %s\n", s.Name)
 	}
 	binaries, err := launch.Build(stop, services, dir, os.Stderr)
+	if stop.Err() != nil {
+		return errors.New("stopped; nothing was changed")
+	}
 	if err != nil {
 		return err
 	}
@@ -61,6 +65,30 @@ func launchAll(ctx *cli.Context, isUpdate bool) error {
 			return fmt.Errorf("%s: %s", s.Name, sentence(err))
 		}
 		fmt.Fprintf(os.Stderr, "%s runs\n", s.Name)
+	}
+	return nil
+}
+
+// kill is `micro kill customers`; ./customers means the service that is run from there.
+func kill(ctx *cli.Context) error {
+	if ctx.Args().Len() == 0 {
+		return cli.ShowSubcommandHelp(ctx)
+	}
+	for _, arg := range ctx.Args().Slice() {
+		name, version, _ := strings.Cut(arg, "@")
+		if version == "" {
+			version = "latest"
+		}
+		if strings.ContainsAny(name, "./") {
+			s, err := launch.Find(arg)
+			if err != nil {
+				return err
+			}
+			name = s.Name
+		}
+		if err := runtime.Delete(&runtime.Service{Name: name, Version: version}); err != nil {
+			return fmt.Errorf("%s: %s", name, sentence(err))
+		}
 	}
 	return nil
 }

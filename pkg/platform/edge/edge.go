@@ -71,7 +71,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // call makes the RPC that r stands for.
 func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	to, ok := routeOf(r.URL.Path)
+	to, ok := routeOf(r.URL.EscapedPath())
 	if !ok {
 		return nil, errors.NotFound(id, "the path names no call: expected /<service>/<Method> or /<service>/<Handler>/<Method>")
 	}
@@ -107,9 +107,14 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, isTruth func(name
 		return queryObject(r, isTruth)
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 	default:
-		return nil, errors.MethodNotAllowed(id, "method: expected POST")
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE")
+		return nil, errors.MethodNotAllowed(id, "method: expected POST, or GET with parameters")
 	}
-	switch mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType {
+	mediaType, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, errors.New(id, "Content-Type: expected JSON in UTF-8", http.StatusUnsupportedMediaType)
+	}
+	switch mediaType {
 	case "", "application/json", "application/x-www-form-urlencoded": // the last is what curl says of any body
 	default:
 		return nil, errors.New(id, "Content-Type: expected application/json", http.StatusUnsupportedMediaType)

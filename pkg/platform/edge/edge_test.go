@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,6 +117,8 @@ func TestWhatCannotBeACallReachesNoService(t *testing.T) {
 		{"one part", "POST", "/customers", "{}", 404, "names no call", nil},
 		{"four parts", "POST", "/customers/a/b/c", "{}", 404, "names no call", nil},
 		{"path tricks", "POST", "/customers/..%2fx", "{}", 404, "names no call", nil},
+		{"encoded slash", "POST", "/customers%2fCreate", "{}", 404, "names no call", nil},
+		{"other charset", "POST", "/customers/Create", "{}", 415, "UTF-8", []string{"Content-Type", "application/json; charset=utf-16"}},
 		{"malformed", "POST", "/customers/Create", `{"email":` + secret, 400, "body: expected valid JSON", nil},
 		{"two objects", "POST", "/customers/Create", `{}{}`, 400, "body: expected valid JSON", nil},
 		{"not an object", "POST", "/customers/Create", `["` + secret + `"]`, 400, "body: expected a JSON object", nil},
@@ -181,29 +184,64 @@ func TestOnlyTheCallersTokenTravels(t *testing.T) {
 	}, client.metadata)
 }
 
+// registryDouble answers as it is told, and not before it is let.
+type registryDouble struct {
+	mu    sync.Mutex
+	err   error
+	asked int
+	hold  chan struct{}
+}
+
+func (r *registryDouble) GetService(name string, _ ...registry.GetOption) ([]*registry.Service, error) {
+	r.mu.Lock()
+	r.asked++
+	err, hold := r.err, r.hold
+	r.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	return services{err: err}.GetService(name)
+}
+
+func (r *registryDouble) set(err error, hold chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.hold = err, hold
+}
+
 func TestNodes(t *testing.T) {
 	t.Parallel()
-	var now time.Time
-	s := &services{}
-	n := newNodes(s)
+	r := &registryDouble{}
+	n := newNodes(r)
+	now := time.Unix(1_000_000, 0)
 	n.clock = func() time.Time { return now }
+	// step lets time pass, makes a call and waits until the registry has been asked if it is.
 	step := func(after time.Duration, err error, want ...string) {
 		t.Helper()
-		now, s.err = now.Add(after), err
+		n.mu.Lock()
+		now = now.Add(after)
+		n.mu.Unlock()
+		r.set(err, nil)
 		got, failure := n.find("customers")
 		require.NoError(t, failure)
 		require.Equal(t, want, got.addresses)
+		n.mu.Lock()
+		answered := n.asking["customers"]
+		n.mu.Unlock()
+		if answered != nil {
+			<-answered
+		}
 	}
-	now = time.Unix(1_000_000, 0)
-	step(0, nil, "127.0.0.1:1")
-	step(fresh/2, registry.ErrNotFound, "127.0.0.1:1")
-	step(fresh, registry.ErrNotFound, "127.0.0.1:1")
-	step(fresh, io.ErrUnexpectedEOF, "127.0.0.1:1")
-	step(time.Hour, io.ErrUnexpectedEOF, "127.0.0.1:1")
-	step(fresh, registry.ErrNotFound)
-	step(fresh/2, nil)
+	const node = "127.0.0.1:1"
+	step(0, nil, node)
+	step(fresh/2, registry.ErrNotFound, node)
+	step(fresh, registry.ErrNotFound, node)
+	step(fresh, io.ErrUnexpectedEOF, node)
+	step(time.Hour, io.ErrUnexpectedEOF, node)
+	step(fresh, registry.ErrNotFound, node) // the call that finds out
+	step(0, nil)
 	n.suspect("customers")
-	step(0, nil, "127.0.0.1:1")
+	step(0, nil, node)
 
 	for i := range 2 * maxKnown {
 		e, err := n.find(strings.Repeat("x", i))
@@ -211,6 +249,31 @@ func TestNodes(t *testing.T) {
 		require.Empty(t, e.addresses)
 	}
 	require.LessOrEqual(t, len(n.known), maxKnown)
+}
+
+func TestRegistryThatHangsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	r := &registryDouble{}
+	n := newNodes(r)
+	_, err := n.find("customers")
+	require.NoError(t, err)
+
+	hold := make(chan struct{})
+	defer close(hold)
+	r.set(nil, hold)
+	begin := time.Now()
+	for range 100 {
+		n.suspect("customers")
+		e, err := n.find("customers")
+		require.NoError(t, err)
+		require.NotEmpty(t, e.addresses)
+	}
+	require.Less(t, time.Since(begin), patience)
+	r.mu.Lock()
+	require.LessOrEqual(t, r.asked, 2, "it is asked once at a time")
+	r.mu.Unlock()
+	_, err = n.find("unknown")
+	require.ErrorIs(t, err, errSlow)
 }
 
 func TestRootTellsTheVersion(t *testing.T) {

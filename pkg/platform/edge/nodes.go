@@ -13,6 +13,8 @@ import (
 const (
 	// fresh is how long an answer of the registry is used without asking again.
 	fresh = time.Second
+	// patience is how long a call waits for the registry when nothing is known of the service.
+	patience = 2 * time.Second
 	// forget is how long nodes are still called that the registry does not list any more: one that was killed knows
 	// nobody until everybody has registered again.
 	forget = 10 * time.Second
@@ -25,53 +27,104 @@ type Finder interface {
 	GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error)
 }
 
-// nodes is a view of the registry that survives it.
+// nodes is a view of the registry that survives it: what is known is used at once, and asked for again beside the call.
 type nodes struct {
 	registry Finder
 	clock    func() time.Time
 
-	mu    sync.Mutex
-	known map[string]entry
+	mu     sync.Mutex
+	known  map[string]entry
+	asking map[string]chan struct{} // closed when the registry has answered
 }
 
 // entry is what is known of one service.
 type entry struct {
 	addresses []string
 	truths    map[string]bool // the parameters that are true or false, as "Usage.ReadMonthlyTotal detail"
-	asked     time.Time       // when the registry was last asked
+	asked     time.Time       // when the registry last answered, or did not
 	seen      time.Time       // when it last had nodes
+	err       error           // why it did not answer
 }
 
 func newNodes(registry Finder) *nodes {
-	return &nodes{registry: registry, clock: time.Now, known: make(map[string]entry)}
+	return &nodes{
+		registry: registry, clock: time.Now, known: make(map[string]entry), asking: make(map[string]chan struct{}),
+	}
 }
 
-// find returns what is known of a service, without addresses if there is no such service. It fails only if nothing was
-// known before and the registry cannot be asked.
+// errSlow is the error of a call that did not wait for the registry any longer.
+var errSlow = stderrors.New("the registry is slow")
+
+// find returns what is known of a service, without addresses if there is no such service. It fails only if nothing is
+// known and the registry cannot be asked.
 func (n *nodes) find(service string) (entry, error) {
-	now := n.clock()
 	n.mu.Lock()
-	e, ok := n.known[service]
-	n.mu.Unlock()
-	if ok && now.Sub(e.asked) < fresh {
-		return e, nil
+	e := n.known[service]
+	var answered chan struct{}
+	if n.clock().Sub(e.asked) >= fresh {
+		answered = n.ask(service)
 	}
-	found, err := n.registry.GetService(service)
+	n.mu.Unlock()
+	if len(e.addresses) > 0 || answered == nil {
+		return e, e.failure()
+	}
+	select {
+	case <-answered:
+	case <-time.After(patience):
+		return entry{}, errSlow
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e = n.known[service]
+	return e, e.failure()
+}
+
+// failure is why nothing is known.
+func (e entry) failure() error {
+	if len(e.addresses) > 0 {
+		return nil
+	}
+	return e.err
+}
+
+// ask asks the registry, once at a time for a service; n.mu is held.
+func (n *nodes) ask(service string) chan struct{} {
+	if answered, ok := n.asking[service]; ok {
+		return answered
+	}
+	answered := make(chan struct{})
+	n.asking[service] = answered
+	go func() {
+		found, err := n.registry.GetService(service)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.learn(service, found, err)
+		delete(n.asking, service)
+		close(answered)
+	}()
+	return answered
+}
+
+// learn takes in an answer of the registry; n.mu is held.
+func (n *nodes) learn(service string, found []*registry.Service, err error) {
+	e, ok := n.known[service]
+	if !ok && len(n.known) >= maxKnown {
+		clear(n.known)
+	}
+	now := n.clock()
 	switch {
 	case err == nil && len(found) > 0:
-		e = entry{addresses: addressesOf(found), truths: truthsOf(found), asked: now, seen: now}
+		e = entry{addresses: addressesOf(found), truths: truthsOf(found), seen: now}
 	case err == nil || isNotFound(err):
-		e.asked = now
+		e.err = nil
 		if now.Sub(e.seen) > forget {
 			e.addresses = nil
 		}
-	case len(e.addresses) > 0:
-		e.asked = now
 	default:
-		return entry{}, err
+		e.err = err
 	}
-	n.remember(service, e)
-	return e, nil
+	e.asked = now
+	n.known[service] = e
 }
 
 // suspect makes the next call of a service ask the registry.
@@ -82,15 +135,6 @@ func (n *nodes) suspect(service string) {
 		e.asked = time.Time{}
 		n.known[service] = e
 	}
-}
-
-func (n *nodes) remember(service string, e entry) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if _, ok := n.known[service]; !ok && len(n.known) >= maxKnown {
-		clear(n.known)
-	}
-	n.known[service] = e
 }
 
 func addressesOf(services []*registry.Service) []string {

@@ -13,10 +13,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/runtime"
 
 	embedded "github.com/m3o/backend/pkg/platform/runtime"
+	"github.com/m3o/backend/pkg/platform/supervisor"
 )
 
 // Service is a service that can be built here.
@@ -63,15 +66,35 @@ func Find(arg string) (Service, error) {
 	return Service{Name: name, Version: version, Dir: dir}, nil
 }
 
-// Build builds services, all at once, into a directory below dir and returns the paths of their binaries in the same
-// order. What the compiler has to say goes to output.
+// BuildDir is a directory to build in, below parent. Whatever a build leaves when it is killed is in there.
+func BuildDir(parent string) (string, error) {
+	dir, err := os.MkdirTemp(parent, buildPrefix+"*")
+	if err != nil {
+		return "", fmt.Errorf("make a directory to build in: %w", err)
+	}
+	return dir, nil
+}
+
+const buildPrefix = ".build-"
+
+// RemoveBuildDirs removes what killed builds have left below parent. No build may be running there.
+func RemoveBuildDirs(parent string) error {
+	left, err := filepath.Glob(filepath.Join(parent, buildPrefix+"*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+// Build builds services, all at once, into dir and returns the paths of their binaries in the same order. What the
+// compiler has to say goes to output. When ctx ends, so do the compilers, and the error is the context's cause.
 func Build(ctx context.Context, services []Service, dir string, output io.Writer) ([]string, error) {
 	if err := checkTools(ctx); err != nil {
 		return nil, err
 	}
 	binaries := make([]string, len(services))
 	for module, members := range byModule(services) {
-		out, err := os.MkdirTemp(dir, "build-*")
+		out, err := os.MkdirTemp(dir, "binaries-*")
 		if err != nil {
 			return nil, fmt.Errorf("make a directory to build in: %w", err)
 		}
@@ -80,9 +103,12 @@ func Build(ctx context.Context, services []Service, dir string, output io.Writer
 			args = append(args, services[i].Dir)
 			binaries[i] = filepath.Join(out, filepath.Base(services[i].Dir))
 		}
-		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd := exec.Command("go", args...) //nolint:noctx // supervisor.Run sees to the context
 		cmd.Dir, cmd.Stdout, cmd.Stderr = module, output, output
-		if err := cmd.Run(); err != nil {
+		cmd.Env = append(os.Environ(), "GOTMPDIR="+dir)
+		if err := supervisor.Run(ctx, cmd); ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		} else if err != nil {
 			return nil, errors.New("the build failed; what the compiler said stands above")
 		}
 		for _, i := range members {
@@ -139,8 +165,10 @@ type Options struct {
 	Metadata map[string]string
 	// Force restarts a service that runs the very same binary.
 	Force bool
-	// Update refuses a service that does not run yet.
+	// Update refuses a service that does not run yet, and keeps the arguments and the environment of one that does.
 	Update bool
+	// Keep does the same for a service that runs, without a restart if its binary is this one, and runs one that does not.
+	Keep bool
 }
 
 // Run hands a binary to the runtime, which has started it when Run returns; whether the service answers is another matter.
@@ -159,6 +187,16 @@ func Run(ctx context.Context, s Service, binary string, options Options) error {
 		metadata[name] = value
 	}
 	srv := &runtime.Service{Name: s.Name, Version: s.Version, Source: source, Metadata: metadata}
+	if options.Keep {
+		running, err := runtime.Read(runtime.ReadService(s.Name), runtime.ReadVersion(s.Version))
+		if err != nil {
+			return err
+		}
+		if len(running) > 0 && running[0].Source == source && running[0].Status == runtime.Running {
+			return nil
+		}
+		options.Update = len(running) > 0
+	}
 	if options.Update {
 		return runtime.Update(srv)
 	}
@@ -169,3 +207,10 @@ func Run(ctx context.Context, s Service, binary string, options Options) error {
 	}
 	return runtime.Create(srv, create...)
 }
+
+// patience is how long the runtime may take: it answers when the service that was there before has ended.
+const patience = time.Minute
+
+// Patient makes this process wait for the runtime longer than Micro's ten seconds, for Run and for what Micro's own
+// commands ask of it.
+func Patient() error { return client.DefaultClient.Init(client.RequestTimeout(patience)) }

@@ -2,10 +2,14 @@ package launch
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -86,6 +90,36 @@ func TestBuildFailures(t *testing.T) {
 	require.Contains(t, output.String(), "undefined: x")
 	_, err = Build(t.Context(), []Service{{Dir: filepath.Join(dir, "library")}, {Dir: filepath.Join(dir, "good")}}, t.TempDir(), &output)
 	require.ErrorContains(t, err, "library: not a main package")
+}
+
+func TestBuildThatIsStoppedLeavesNothing(t *testing.T) {
+	dir := module(t, map[string]string{"one/main.go": program, "one/page.html": "<p>one</p>"})
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	t.Setenv("GOCACHE", t.TempDir()) // so that it takes a while
+	parent := t.TempDir()
+	build, err := BuildDir(parent)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Build(ctx, []Service{{Dir: filepath.Join(dir, "one")}}, build, io.Discard)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		started, err := filepath.Glob(filepath.Join(build, "go-build*"))
+		return err == nil && len(started) > 0
+	}, 30*time.Second, time.Millisecond)
+	enough := errors.New("enough")
+	cancel(enough)
+	require.ErrorIs(t, <-ended, enough)
+	entries, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	require.NoError(t, RemoveBuildDirs(parent))
+	entries, err = os.ReadDir(parent)
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }
 
 func TestMissingToolsAreNamed(t *testing.T) {

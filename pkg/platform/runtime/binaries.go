@@ -19,6 +19,12 @@ const binaryScheme = "binary://"
 // maxBinary bounds an uploaded binary, in bytes.
 const maxBinary = 1 << 30
 
+// What Write refuses.
+var (
+	errEmpty    = errors.New("the binary is empty")
+	errTooLarge = errors.New("the binary is larger than 1 GiB")
+)
+
 // Binaries keeps executables below Dir, each under its SHA-256.
 type Binaries struct{ Dir string }
 
@@ -42,9 +48,9 @@ func (b Binaries) Write(r io.Reader) (source string, err error) {
 	switch {
 	case err != nil:
 	case n == 0:
-		err = errors.New("it is empty")
+		err = errEmpty
 	case n > maxBinary:
-		err = errors.New("it is larger than 1 GiB")
+		err = errTooLarge
 	default:
 		err = tmp.Chmod(0o700)
 	}

@@ -5,8 +5,8 @@
 //
 // What Create has acknowledged is in the store and is started again whenever the runtime starts, until Delete. A service
 // that ends is started again with backoff. A service never outlives the runtime, even one that is killed, so that there
-// are no two copies of it on one database. Each binary is kept once, under its SHA-256, for as long as a service refers
-// to it.
+// are no two copies of it on one database; nor are there two versions. Each binary is kept once, under its SHA-256, for
+// as long as a service refers to it, and for an hour after its upload.
 //
 // # Who may be wrong
 //

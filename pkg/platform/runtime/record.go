@@ -10,6 +10,8 @@ import (
 
 	microruntime "github.com/micro/micro/v3/service/runtime"
 	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/platform/state"
 )
 
 // recordPrefix is what the keys of all records begin with.
@@ -24,26 +26,23 @@ type record struct {
 	// Env is added to the environment of every service, as NAME=value.
 	Env      []string
 	Metadata map[string]string
-	// Address is where it listened last.
-	Address string
-	Updated time.Time
+	Updated  time.Time
 }
 
-func key(name, version string) string { return recordPrefix + name + ":" + version }
-
-func (r record) key() string { return key(r.Name, r.Version) }
+func (r record) key() string { return recordPrefix + r.Name }
 
 // sameProcess tells whether the processes of both records could not be told apart.
 func (r record) sameProcess(other record) bool {
 	return r.Source == other.Source && slices.Equal(r.Args, other.Args) && slices.Equal(r.Env, other.Env)
 }
 
-func compareRecords(a, b record) int {
-	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
-}
+func compareRecords(a, b record) int { return cmp.Compare(a.Name, b.Name) }
 
 // newRecord checks what a caller wants to run.
 func newRecord(srv *microruntime.Service, options microruntime.CreateOptions) (record, error) {
+	if state.IsServer(srv.Name) {
+		return record{}, errors.New("name: a core service has this one")
+	}
 	if options.Instances > 1 {
 		return record{}, errors.New("instances: this runtime runs one instance of a service")
 	}
@@ -90,8 +89,10 @@ func (r *Runtime) writeRecord(rec record) error {
 }
 
 func (r *Runtime) deleteRecord(rec record) error {
-	if err := r.config.Store.Delete(rec.key()); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("forget service %s: %w", rec.Name, err)
+	for _, key := range []string{rec.key(), addressKey(rec.Name)} {
+		if err := r.config.Store.Delete(key); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("forget service %s: %w", rec.Name, err)
+		}
 	}
 	return nil
 }

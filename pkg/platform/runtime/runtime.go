@@ -52,11 +52,14 @@ type Runtime struct {
 	config Config
 	logs   microruntime.Runtime
 
-	// changing is held by what starts and stops services, which takes seconds; mu only guards the maps.
-	changing sync.Mutex
+	// changing is held by Start and Stop, and shared by what changes one service, which holds that one's lock: both take
+	// as long as a service needs to stop. mu only guards the maps.
+	changing sync.RWMutex
+	running  bool
+
 	mu       sync.Mutex
 	services map[string]*service
-	running  bool
+	locks    map[string]*sync.Mutex
 }
 
 // service is one service and, while the runtime runs, its process.
@@ -74,7 +77,10 @@ func New(config Config) (*Runtime, error) {
 		return nil, errors.New("runtime: a store, a directory for binaries and a source of credentials are needed")
 	}
 	// Micro's own runtime reads log files well; that is all it is used for.
-	return &Runtime{config: config, logs: local.NewRuntime(), services: make(map[string]*service)}, nil
+	return &Runtime{
+		config: config, logs: local.NewRuntime(),
+		services: make(map[string]*service), locks: make(map[string]*sync.Mutex),
+	}, nil
 }
 
 // Init takes no options.
@@ -139,9 +145,25 @@ func (r *Runtime) Create(resource microruntime.Resource, opts ...microruntime.Cr
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	defer r.change(srv.Name)()
 	return r.put(rec, options.Force)
+}
+
+// change makes the caller the only one that changes a service, until it calls what is returned.
+func (r *Runtime) change(name string) (done func()) {
+	r.changing.RLock()
+	r.mu.Lock()
+	lock := r.locks[name]
+	if lock == nil {
+		lock = new(sync.Mutex)
+		r.locks[name] = lock
+	}
+	r.mu.Unlock()
+	lock.Lock()
+	return func() {
+		lock.Unlock()
+		r.changing.RUnlock()
+	}
 }
 
 // Update puts a new binary in the place of a service that exists and restarts it.
@@ -150,10 +172,9 @@ func (r *Runtime) Update(resource microruntime.Resource, _ ...microruntime.Updat
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	s := r.get(key(srv.Name, srv.Version))
-	if s == nil {
+	defer r.change(srv.Name)()
+	s := r.get(srv.Name)
+	if s == nil || s.record.Version != srv.Version {
 		return microruntime.ErrNotFound
 	}
 	rec := s.record
@@ -166,12 +187,13 @@ func (r *Runtime) put(rec record, force bool) error {
 	if err := r.config.Binaries.Check(rec.Source); err != nil {
 		return err
 	}
-	before := r.get(rec.key())
-	if before != nil && before.process != nil && !force && before.record.sameProcess(rec) {
-		return nil
+	before := r.get(rec.Name)
+	if before != nil && before.record.Version != rec.Version {
+		return fmt.Errorf("version: %s@%s runs already, and two versions would share its data: kill that one first",
+			rec.Name, before.record.Version)
 	}
-	if before != nil {
-		rec.Address = before.record.Address // callers that still know the old process find the new one
+	if before != nil && !force && before.record.sameProcess(rec) && before.runs() {
+		return nil
 	}
 	if err := r.writeRecord(rec); err != nil {
 		return err
@@ -191,11 +213,9 @@ func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.Delet
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	k := key(srv.Name, srv.Version)
-	s := r.get(k)
-	if s == nil {
+	defer r.change(srv.Name)()
+	s := r.get(srv.Name)
+	if s == nil || s.record.Version != srv.Version {
 		return microruntime.ErrNotFound
 	}
 	if err := r.deleteRecord(s.record); err != nil {
@@ -205,13 +225,13 @@ func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.Delet
 		s.process.Stop()
 	}
 	r.mu.Lock()
-	delete(r.services, k)
+	delete(r.services, srv.Name)
 	r.mu.Unlock()
 	return r.retain()
 }
 
 // Read lists the services that match, ordered by name. Its metadata tells the source directory, the time of the last start,
-// the number of restarts, the binary and, for one that ended by itself, the last line it printed.
+// the number of restarts, the binary and, for one that ended by itself, why.
 func (r *Runtime) Read(opts ...microruntime.ReadOption) ([]*microruntime.Service, error) {
 	var options microruntime.ReadOptions
 	for _, o := range opts {
@@ -237,49 +257,54 @@ func (r *Runtime) Logs(resource microruntime.Resource, opts ...microruntime.Logs
 	return r.logs.Logs(srv, opts...)
 }
 
-// start starts the process of s. Where it listens is remembered, so that it is the same after a restart of the runtime too.
-func (r *Runtime) start(s *service) error {
-	place := address(s.record.Address)
-	listen, err := place.choose()
+// start starts the process of s; where that fails, s knows why. Where the process listens is remembered, so that callers
+// that still know the one before find this one.
+func (r *Runtime) start(s *service) (err error) {
+	defer func() {
+		if err != nil {
+			s.failure = err.Error()
+		}
+	}()
+	place, err := r.readAddress(s.record.Name)
 	if err != nil {
 		return err
-	}
-	if listen != s.record.Address {
-		s.record.Address = listen
-		if err := r.writeRecord(s.record); err != nil {
-			return err
-		}
 	}
 	config := r.config.Supervisor
 	config.Log = filepath.Join(state.Logs(), s.record.Name+".log")
 	s.process, err = supervisor.Start(config, supervisor.Command{
 		Path: r.config.Binaries.Path(s.record.Source),
 		Args: s.record.Args,
-		Env:  r.config.Env,
 		Prepare: func(cmd *exec.Cmd) error {
 			credentials, err := r.config.Credentials(s.record.Name, s.record.Version)
 			if err != nil {
 				return fmt.Errorf("issue credentials: %w", err)
 			}
-			listen, err := place.choose()
-			if err != nil {
+			before := place
+			if place, err = choose(before); err != nil {
 				return err
+			}
+			if place != before {
+				if err := r.writeAddress(s.record.Name, place); err != nil {
+					return err
+				}
 			}
 			cmd.Env = slices.Concat(r.config.Env, []string{
 				"MICRO_PROFILE=service",
 				"MICRO_SERVICE_NAME=" + s.record.Name,
 				"MICRO_SERVICE_VERSION=" + s.record.Version,
-				"MICRO_SERVICE_ADDRESS=" + listen,
+				"MICRO_SERVICE_ADDRESS=" + place,
 				"MICRO_AUTH_ID=" + credentials.ID,
 				"MICRO_AUTH_SECRET=" + credentials.Secret,
 			}, s.record.Env)
 			return nil
 		},
 	})
-	if err != nil {
-		s.failure = err.Error()
-	}
 	return err
+}
+
+// runs tells whether there is a process now.
+func (s *service) runs() bool {
+	return s.process != nil && s.process.Status().State == supervisor.Running
 }
 
 // describe is what Read tells of s.
@@ -305,7 +330,7 @@ func (s *service) describe() *microruntime.Service {
 	case supervisor.Stopped:
 		described.Status = microruntime.Stopped
 	case supervisor.Waiting:
-		described.Status, metadata["error"] = microruntime.Error, status.LastLine
+		described.Status, metadata["error"] = microruntime.Error, status.Reason
 	}
 	return described
 }
@@ -326,16 +351,16 @@ func (r *Runtime) all() []*service {
 	})
 }
 
-func (r *Runtime) get(key string) *service {
+func (r *Runtime) get(name string) *service {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.services[key]
+	return r.services[name]
 }
 
 func (r *Runtime) set(s *service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.services[s.record.key()] = s
+	r.services[s.record.Name] = s
 }
 
 // serviceOf returns the service of a resource; namespaces, network policies and quotas mean nothing on one machine.

@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -29,6 +31,9 @@ func TestMain(m *testing.M) {
 		if os.Getenv("CRASH") != "" {
 			fmt.Println("signup.mail: expected an address")
 			os.Exit(1)
+		}
+		if os.Getenv("DEAF") != "" {
+			signal.Ignore(syscall.SIGTERM)
 		}
 		select {}
 	}
@@ -79,7 +84,7 @@ func (f *fixture) restart(t *testing.T) {
 		Credentials: func(service, version string) (Credentials, error) {
 			return Credentials{ID: service + "-" + version, Secret: "secret"}, nil
 		},
-		Supervisor: supervisor.Config{MinBackoff: time.Millisecond},
+		Supervisor: supervisor.Config{MinBackoff: time.Millisecond, Grace: 3 * time.Second},
 	})
 	require.NoError(t, err)
 	require.NoError(t, r.Start())
@@ -104,7 +109,7 @@ func (f *fixture) reported(t *testing.T) string {
 
 func (f *fixture) pid(t *testing.T, name string) int {
 	t.Helper()
-	s := f.get(key(name, defaultVersion))
+	s := f.get(name)
 	require.NotNil(t, s)
 	return s.process.Status().PID
 }
@@ -141,6 +146,11 @@ func TestCreateAgain(t *testing.T) {
 	require.NotEqual(t, first, second)
 	require.NoError(t, f.Create(f.service("alpha"), microruntime.WithArgs("new")))
 	require.NotEqual(t, second, f.pid(t, "alpha"))
+	other := f.service("alpha")
+	other.Version = "v2"
+	require.ErrorContains(t, f.Create(other), "version: alpha@latest runs already")
+	require.ErrorIs(t, f.Update(other), microruntime.ErrNotFound)
+	require.ErrorIs(t, f.Delete(other), microruntime.ErrNotFound)
 	found, err := f.Read()
 	require.NoError(t, err)
 	require.Len(t, found, 1, "there is one copy")
@@ -178,6 +188,36 @@ func TestServiceThatDoesNotStartSaysWhy(t *testing.T) {
 		return err == nil && len(found) == 1 && found[0].Metadata["error"] == "signup.mail: expected an address" &&
 			found[0].Metadata["restarts"] != "0"
 	}, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestServiceThatDoesNotStopHoldsUpNoOther(t *testing.T) {
+	f := setup(t)
+	require.NoError(t, f.Create(f.service("stubborn"), microruntime.WithEnv([]string{"DEAF=1"})))
+	f.reported(t)
+	begin, deleted := time.Now(), make(chan error, 1)
+	go func() { deleted <- f.Delete(f.service("stubborn")) }()
+	require.NoError(t, f.Create(f.service("alpha")))
+	require.Less(t, time.Since(begin), 2*time.Second)
+	require.NoError(t, <-deleted)
+}
+
+func TestDamagedBinaryIsReplacedByTheSameAgain(t *testing.T) {
+	f := setup(t)
+	require.NoError(t, f.Create(f.service("alpha")))
+	require.NoError(t, f.Stop())
+	whole, err := os.ReadFile(f.binaries.Path(f.source))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(f.binaries.Path(f.source)))
+	require.NoError(t, os.WriteFile(f.binaries.Path(f.source), nil, 0o700))
+	require.NoError(t, f.Start())
+	found, err := f.Read()
+	require.NoError(t, err)
+	require.Equal(t, microruntime.Error, found[0].Status)
+	require.NotEmpty(t, found[0].Metadata["error"])
+	_, err = f.binaries.Write(bytes.NewReader(whole))
+	require.NoError(t, err)
+	require.NoError(t, f.Create(f.service("alpha")))
+	require.True(t, f.get("alpha").runs())
 }
 
 func TestUpdate(t *testing.T) {

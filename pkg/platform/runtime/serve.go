@@ -65,12 +65,19 @@ func serviceEnv(addresses state.Addresses) []string {
 		"MICRO_AUTH_PUBLIC_KEY=" + auth.DefaultAuth.Options().PublicKey,
 		"MICRO_REPORT_USAGE=false",
 	}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+	for _, name := range passedOn {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
 	return env
+}
+
+// passedOn are the variables that services get from the environment of the server. Those of PostgreSQL are how it is told a
+// password, which an address in the configuration must not contain.
+var passedOn = []string{
+	"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"PGPASSFILE", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
 }
 
 // issueCredentials makes the account a service logs in with. It is a token signed with the platform's key: nothing is
@@ -95,6 +102,9 @@ func (s *Source) Upload(ctx context.Context, stream pb.Source_UploadStream) erro
 		return err
 	}
 	source, err := s.Binaries.Write(&uploadReader{stream: stream})
+	if stderrors.Is(err, errEmpty) || stderrors.Is(err, errTooLarge) {
+		return errors.BadRequest(endpoint, "data: %v", err)
+	}
 	if err != nil {
 		logger.Errorf("Upload failed: %v", err)
 		return errors.InternalServerError(endpoint, "the binary could not be kept; the runtime's log says why")

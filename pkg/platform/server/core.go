@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -51,6 +52,9 @@ func startCore(addresses state.Addresses) (*core, error) {
 	return c, nil
 }
 
+// logPrefix is what Micro's logger writes before what somebody has to say.
+var logPrefix = regexp.MustCompile(`^\S+ \S+ +file=\S+ level=\S+ (service=\S+ )?`)
+
 // coreEnv is the environment of a core service: ours, with its address.
 func coreEnv(name string, addresses state.Addresses) []string {
 	address := addresses.Of(name)
@@ -84,7 +88,7 @@ func (c *core) wait(ctx context.Context) error {
 			}
 			if status := c.processes[i].Status(); status.Restarts > 2 {
 				return false, fmt.Errorf("it does not start: %s (its log is %s)",
-					status.LastLine, filepath.Join(state.Logs(), name+".log"))
+					logPrefix.ReplaceAllString(status.Reason, ""), filepath.Join(state.Logs(), name+".log"))
 			}
 			return false, nil
 		})

@@ -24,24 +24,26 @@ import (
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
-// Flags are those of the command.
-var Flags = []cli.Flag{
-	&cli.StringFlag{
-		Name:  "state",
-		Usage: "Keep everything below this directory (default: $" + state.Env + ", or the nearest " + state.DirName + ")",
-	},
-	&cli.IntFlag{
-		Name:  "port",
-		Usage: "Use the block of ports that starts here; the first is the HTTP API's (default: $" + state.PortEnv + ", the last one used, or 8080)",
-	},
-	&cli.StringSliceFlag{
-		Name:  "try",
-		Usage: "Suggest this command once everything answers; may be given more than once",
-	},
-	&cli.StringSliceFlag{
-		Name:  "run",
-		Usage: "Build and run the service in this directory as well; may be given more than once",
-	},
+// Flags are those of the command, made anew for each parser because a flag keeps what it was given.
+func Flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name:  "state",
+			Usage: "Keep everything below this directory (default: $" + state.Env + ", or the nearest " + state.DirName + ")",
+		},
+		&cli.IntFlag{
+			Name:  "port",
+			Usage: "Use the block of ports that starts here; the first is the HTTP API's (default: $" + state.PortEnv + ", the last one used, or 8080)",
+		},
+		&cli.StringSliceFlag{
+			Name:  "try",
+			Usage: "Suggest this command once everything answers; may be given more than once",
+		},
+		&cli.StringSliceFlag{
+			Name:  "run",
+			Usage: "Build and run the service in this directory as well; may be given more than once",
+		},
+	}
 }
 
 // startTimeout is how long the core services and, after the build, the services may take until they answer.
@@ -70,6 +72,9 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 		return err
 	}
 	progress := newProgress(out)
+	if err := launch.RemoveBuildDirs(state.Dir()); err != nil {
+		return fmt.Errorf("remove what killed builds have left: %w", err)
+	}
 	if err := logIn(); err != nil {
 		return err
 	}
@@ -95,9 +100,9 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 func up(ctx context.Context, core *core, services []launch.Service, progress *progress, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	dir, err := os.MkdirTemp(state.Dir(), ".build-*")
+	dir, err := launch.BuildDir(state.Dir())
 	if err != nil {
-		return fmt.Errorf("make a directory to build in: %w", err)
+		return err
 	}
 	var binaries []string
 	var building sync.WaitGroup
@@ -152,7 +157,7 @@ func run(ctx context.Context, services []launch.Service, binaries []string, prog
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it does not answer; its log is in "+state.Logs()))
 	defer cancel()
 	for i, s := range services {
-		if err := launch.Run(ctx, s, binaries[i], launch.Options{}); err != nil {
+		if err := launch.Run(ctx, s, binaries[i], launch.Options{Keep: true}); err != nil {
 			return fmt.Errorf("run %s: %w", s.Name, err)
 		}
 	}
@@ -176,7 +181,7 @@ func logIn() error {
 		return fmt.Errorf("log in: %w", err)
 	}
 	auth.DefaultAuth.Init(auth.ClientToken(token))
-	return nil
+	return launch.Patient()
 }
 
 // answers returns when a service answers a health check, or with its last words when it does not start.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -36,6 +37,9 @@ func (a Addresses) Of(server string) string {
 	}
 	return ""
 }
+
+// IsServer tells whether a name is that of a server of the platform, so that no service can have it.
+func IsServer(name string) bool { return slices.Contains(servers, name) }
 
 // validate tells whether there can be such a block.
 func (a Addresses) validate() error {
@@ -89,11 +93,13 @@ func LoadAddresses() (Addresses, error) {
 		return Addresses{}, fmt.Errorf("read addresses: %w", err)
 	}
 	var a Addresses
-	if err := json.Unmarshal(b, &a); err != nil {
-		return Addresses{}, fmt.Errorf("%s is damaged: %w (start the server again to write it anew)", addressFile(), err)
+	if json.Unmarshal(b, &a) != nil || a.validate() != nil {
+		return Addresses{}, fmt.Errorf("%w: %s (start the server again to write it anew)", errDamaged, addressFile())
 	}
 	return a, nil
 }
+
+var errDamaged = errors.New("the file that says where the platform listens is damaged")
 
 // PortEnv is the environment variable that names the first port of the block.
 const PortEnv = "MICRO_PORT"
@@ -103,7 +109,9 @@ const PortEnv = "MICRO_PORT"
 // leave it. The decision is saved for everybody who looks for the server.
 func Claim(port int) (Addresses, error) {
 	a, err := LoadAddresses()
-	if err != nil {
+	if errors.Is(err, errDamaged) {
+		a = Addresses{Port: DefaultPort}
+	} else if err != nil {
 		return Addresses{}, err
 	}
 	if v := os.Getenv(PortEnv); port == 0 && v != "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/micro/micro/v3/service/runtime/local"
 	"github.com/micro/micro/v3/service/store/file"
@@ -70,6 +71,10 @@ func Use(dir string) error {
 	local.LogDir = Logs()
 	return nil
 }
+
+// KeepPrivate makes whatever this process writes from now on readable by its owner alone, also in a state directory that
+// was there before and is open to others.
+func KeepPrivate() { syscall.Umask(0o077) }
 
 // Dir is the state directory that Use has set.
 func Dir() string { return user.Dir }

@@ -80,9 +80,17 @@ func TestAddressesAreRemembered(t *testing.T) {
 	require.Equal(t, "127.0.0.1:12000", a.Of("api"))
 	require.Equal(t, "127.0.0.1:12003", a.Of("registry"))
 	require.Empty(t, a.Of("web"))
-	require.NoError(t, os.WriteFile(addressFile(), []byte("{"), 0o600))
-	_, err = LoadAddresses()
-	require.ErrorContains(t, err, "is damaged")
+	for _, damage := range []string{"", "{", "{}", `{"port": 70000}`} {
+		require.NoError(t, os.WriteFile(addressFile(), []byte(damage), 0o600))
+		_, err = LoadAddresses()
+		require.ErrorContains(t, err, "is damaged")
+	}
+	a, err = Claim(12345)
+	require.NoError(t, err, "the next start writes it anew")
+	require.Equal(t, 12345, a.Port)
+	a, err = LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, 12345, a.Port)
 }
 
 func TestLock(t *testing.T) {

@@ -57,9 +57,9 @@ type Status struct {
 	// Started is the time of the last start, Restarts the number of starts after the first.
 	Started  time.Time
 	Restarts int
-	// LastLine is the last line the process printed before it ended by itself: by the house's rule, a service that
-	// cannot start says why there, in one sentence.
-	LastLine string
+	// Reason is why the process ended last, unless it was told to: what it printed last if it failed, because by the
+	// house's rule a service that cannot start says why there, in one sentence; else how it ended, as in "signal: killed".
+	Reason string
 }
 
 // Process is a supervised process. It is safe for concurrent use.
@@ -166,7 +166,7 @@ func (p *Process) keep(cmd *exec.Cmd, last *tail) {
 			if time.Since(p.Status().Started) > p.config.MaxBackoff {
 				backoff = p.config.MinBackoff
 			}
-			p.ended(Waiting, last.String())
+			p.ended(Waiting, reason(cmd, last))
 		}
 		select {
 		case <-p.stop:
@@ -209,11 +209,19 @@ func (p *Process) wait(cmd *exec.Cmd) (stopped bool) {
 	return true
 }
 
-func (p *Process) ended(state State, lastLine string) {
+// reason says why a process ended that was not told to.
+func reason(cmd *exec.Cmd, last *tail) string {
+	if line := last.String(); line != "" && cmd.ProcessState.ExitCode() > 0 {
+		return line
+	}
+	return cmd.ProcessState.String()
+}
+
+func (p *Process) ended(state State, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status.State, p.status.PID = state, 0
-	if lastLine != "" {
-		p.status.LastLine = lastLine
+	if reason != "" {
+		p.status.Reason = reason
 	}
 }

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +29,8 @@ func TestMain(m *testing.M) {
 		ignoreTerm()
 		fmt.Println("ready")
 		select {}
+	case "done":
+		fmt.Println("done")
 	case "crash":
 		fmt.Println("first words")
 		fmt.Fprintln(os.Stderr, "customers.db.address: expected an address that starts with postgres://")
@@ -116,9 +120,47 @@ func TestCrashingProcessBacksOffAndItsLastWordsAreKept(t *testing.T) {
 	eventually(t, func() bool { return p.Status().Restarts >= 3 })
 	require.GreaterOrEqual(t, time.Since(begin), (20+40+80)*time.Millisecond)
 	eventually(t, func() bool { return p.Status().State == Waiting })
-	require.Equal(t, "customers.db.address: expected an address that starts with postgres://", p.Status().LastLine)
+	require.Equal(t, "customers.db.address: expected an address that starts with postgres://", p.Status().Reason)
 	p.Stop()
 	require.Equal(t, Stopped, p.Status().State, "also while it waits")
+}
+
+func TestReasonOfAnEnd(t *testing.T) {
+	t.Parallel()
+	killed := setup(t, "sleep", Config{MinBackoff: time.Hour})
+	eventually(t, printed(killed, "ready"))
+	require.NoError(t, syscall.Kill(killed.Status().PID, syscall.SIGKILL))
+	eventually(t, func() bool { return killed.Status().State == Waiting })
+	require.Equal(t, "signal: killed", killed.Status().Reason, "what it printed last has nothing to do with it")
+
+	done := setup(t, "done", Config{MinBackoff: time.Hour})
+	eventually(t, func() bool { return done.Status().State == Waiting })
+	require.Equal(t, "exit status 0", done.Status().Reason)
+}
+
+func TestRunEndsTheWholeGroup(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cmd := exec.Command("sh", "-c", "sleep 1000 & echo $! > "+file+"; wait")
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, cmd) }()
+	var grandchild int
+	eventually(t, func() bool {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return false
+		}
+		grandchild, err = strconv.Atoi(strings.TrimSpace(string(b)))
+		return err == nil
+	})
+	enough := errors.New("enough")
+	cancel(enough)
+	require.ErrorIs(t, <-ended, enough)
+	eventually(t, func() bool { return !alive(grandchild) || zombie(grandchild) })
+	require.ErrorIs(t, Run(ctx, exec.Command("true")), enough, "nothing is started after the end")
+	require.NoError(t, Run(t.Context(), exec.Command("true")))
+	require.Error(t, Run(t.Context(), exec.Command("false")))
 }
 
 func TestPrepareDecidesEachStart(t *testing.T) {
