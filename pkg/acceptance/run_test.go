@@ -105,7 +105,7 @@ func TestStartFailuresAreOneSentence(t *testing.T) {
 		for _, command := range []string{"status", "services", "kill mixpanel", "call customers Customers.List {}"} {
 			out, err := running.Run(t.Context(), strings.Fields(command)...)
 			require.Error(t, err)
-			require.Equal(t, "The platform cannot be reached: start it with `make run` or `micro server`\n", out)
+			require.Equal(t, "the platform cannot be reached: start it with `make run` or `micro server`\n", out)
 		}
 		require.False(t, running.start(t, "billing"))
 		require.Equal(t, 1, running.cmd.ProcessState.ExitCode())

@@ -92,7 +92,7 @@ func TestSentence(t *testing.T) {
 		{errors.New("./x: no such directory"), "./x: no such directory"},
 		{microerrors.NotFound("runtime", "no such service"), "no such service"},
 		{errors.New(microerrors.NotFound("runtime", "as text").Error()), "as text"},
-		{microerrors.InternalServerError("go.micro.client", "dial tcp: connection refused"), "The platform cannot be reached: start it with `make run` or `micro server`"},
+		{microerrors.InternalServerError("go.micro.client", "dial tcp: connection refused"), "the platform cannot be reached: start it with `make run` or `micro server`"},
 	} {
 		require.Equal(t, c.want, sentence(c.err))
 	}

@@ -56,11 +56,11 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	}
 }
 
-const unreachable = "The platform cannot be reached: start it with `make run` or `micro server`"
+const unreachable = "the platform cannot be reached: start it with `make run` or `micro server`"
 
 // reachable tells whether something listens at an address.
 func reachable(address string) bool {
-	connection, err := net.DialTimeout("tcp", address, time.Second)
+	connection, err := net.DialTimeout("tcp", address, time.Second) //nolint:gosec // the address is the operator's
 	if err != nil {
 		return false
 	}
