@@ -299,3 +299,14 @@ func TestBinaries(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "no upload leaves anything else")
 }
+
+func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
+	t.Setenv("PGPASSWORD", "p")
+	t.Setenv("MICRO_CONFIG_SECRET_KEY", "must not leak")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "must not leak")
+	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}), "\n")
+	require.Contains(t, env, "PGPASSWORD=p")
+	require.Contains(t, env, "MICRO_PROXY=127.0.0.1:9002")
+	require.Contains(t, env, state.Env+"="+state.Dir())
+	require.NotContains(t, env, "must not leak")
+}
