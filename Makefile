@@ -10,7 +10,9 @@ port ?=
 state ?= $(or $(MICRO_STATE),.micro)
 # The services that `make run` starts.
 services ?= customers billing usage signup mixpanel
-first_call := bin/micro call customers Customers.Create '{\"email\": \"ada@example.com\", \"name\": \"Ada\"}'
+# Only what `bin/micro` does not find by itself has to be said.
+elsewhere = $(if $(filter-out .micro,$(state)),--state $(state) )
+first_call = bin/micro $(elsewhere)call customers Customers.Create '{\"email\": \"ada@example.com\", \"name\": \"Ada\"}'
 # Flags for `go test`: make test flags='-run Login'.
 flags ?=
 # Benchmark groups for `make bench`, all of them by default: make bench only=calls.
@@ -42,7 +44,7 @@ run: build ## Build and run the platform in the foreground; port=8080 state=.mic
 
 .PHONY: demo
 demo: need ## Tell the story so far, step by step, against a running `make run`
-	@go run ./pkg/acceptance/demo $(args)
+	@go run ./pkg/acceptance/demo -state '$(state)' $(args)
 
 .PHONY: test
 test: need ## Test everything: units with the race detector, then acceptance; flags='-run Name'

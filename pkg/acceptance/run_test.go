@@ -35,7 +35,10 @@ func TestTwoPlatformsBesideEachOther(t *testing.T) {
 	answer, err := two.Call(t.Context(), "customers", "Customers.List", `{}`)
 	require.NoError(t, err)
 	require.Empty(t, answer["customers"])
-	require.Zero(t, one.stop(t))
+	out, err := one.Run(t.Context(), "shutdown")
+	require.NoError(t, err, out)
+	<-one.done
+	require.Zero(t, one.cmd.ProcessState.ExitCode())
 	two.answers(t, "/customers/List", "{}", time.Second)
 }
 
@@ -63,6 +66,12 @@ func TestCommands(t *testing.T) {
 	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
 	run("config", "set", "a.b", "4")
 	require.Equal(t, "4", strings.TrimSpace(run("config", "get", "a.b")))
+	_, err := p.Run(t.Context(), "config", "set", "micro.billing.currency", "nonsense")
+	require.NoError(t, err)
+	out, err := p.Run(t.Context(), "run", filepath.Join(repository, "billing"))
+	require.Error(t, err, "it tells when a service does not start")
+	require.Contains(t, out, "billing: it does not start: micro.billing.currency: expected")
+	run("kill", "billing")
 	run("kill", filepath.Join(repository, "mixpanel"))
 	require.Empty(t, p.binaries())
 	require.NotContains(t, run("status"), "mixpanel")
@@ -75,9 +84,8 @@ func TestCommands(t *testing.T) {
 		want string
 	}{
 		{[]string{"run", "./mixpnale"}, "./mixpnale: no such directory"},
-		{[]string{"update", filepath.Join(repository, "usage")}, "not found"},
+		{[]string{"update", filepath.Join(repository, "usage")}, "it does not run yet: use micro run"},
 		{[]string{"run", repository}, "no Go files"},
-		{[]string{"run", "--image", "x", filepath.Join(repository, "mixpanel")}, "--image"},
 		{[]string{"server", "--state", p.State}, "another server (process "},
 	} {
 		out, err := p.Run(t.Context(), wrong.args...)
@@ -105,11 +113,13 @@ func TestStartFailuresAreOneSentence(t *testing.T) {
 		for _, command := range []string{"status", "services", "kill mixpanel", "call customers Customers.List {}"} {
 			out, err := running.Run(t.Context(), strings.Fields(command)...)
 			require.Error(t, err)
-			require.Equal(t, "the platform cannot be reached: start it with `make run` or `micro server`\n", out)
+			require.Contains(t, out, "the platform cannot be reached: start it with `make run` or `micro server`")
+			require.Equal(t, 1, strings.Count(out, "\n"))
 		}
 		require.False(t, running.start(t, "billing"))
 		require.Equal(t, 1, running.cmd.ProcessState.ExitCode())
 		require.Contains(t, running.out.String(), "micro.billing.tiers: expected")
+		require.Contains(t, running.out.String(), "start the platform without it")
 		require.Empty(t, running.binaries())
 	})
 	t.Run("wrong address of a database", func(t *testing.T) {

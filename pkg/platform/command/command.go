@@ -170,20 +170,39 @@ func (a *arguments) parseServer(args []string) {
 	a.port, _ = strconv.Atoi(flags.Lookup("port").Value.String()) // it has been parsed as a number
 }
 
+// removed are commands that set up, or talk to, what this platform does not have.
+var removed = []string{"gen", "init", "network"}
+
+// explain is the help of run and update.
+const explain = `A service is run from its directory: it is built there, and the binary is handed to the platform, which keeps it,
+   starts it now and whenever the server starts, and starts it again when it ends. Its name is that of its .mu file, or
+   of its directory.`
+
+// runFlags are those of Micro's flags that mean something here.
+func runFlags(flags []cli.Flag, names ...string) []cli.Flag {
+	return slices.DeleteFunc(slices.Clone(flags), func(f cli.Flag) bool { return !slices.Contains(names, f.Names()[0]) })
+}
+
 // replaceActions puts our actions in the place of Micro's. Registering a command of the same name would show it twice.
 func replaceActions(app *cli.App) {
 	app.Flags = append(app.Flags, platform.Flags()[0])
+	app.Commands = slices.DeleteFunc(app.Commands, func(c *cli.Command) bool { return slices.Contains(removed, c.Name) })
 	for _, c := range app.Commands {
 		switch c.Name {
 		case "server":
 			c.Flags = append(c.Flags, platform.Flags()...)
 			c.Action = platform.Serve
 		case "run":
-			c.Action = run
+			c.Action, c.Usage, c.Description = run, "Build and run a service: micro run ./customers", explain
+			c.Flags = runFlags(c.Flags, "name", "args", "env_vars", "metadata", "force")
 		case "update":
-			c.Action = update
+			c.Action, c.Usage, c.Description = update, "Build a running service anew and restart it: micro update ./customers", explain
+			c.Flags = runFlags(c.Flags, "name")
 		case "kill":
-			c.Action = kill
+			c.Action, c.Usage, c.Description = kill, "Stop a service and forget it: micro kill customers", ""
+			c.Flags = nil
+		case "shutdown":
+			c.Action, c.Usage = shutdown, "Stop the server of this state directory"
 		case "new":
 			c.Action = newService
 		case "service":

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/state"
 )
 
 // The account that Micro's auth service creates when there is none.
@@ -23,7 +25,7 @@ const (
 
 // anonymous are the commands that call nothing, or that are about logging in.
 var anonymous = map[string]bool{
-	"": true, "env": true, "gen": true, "help": true, "h": true, "init": true, "login": true, "logout": true, "new": true,
+	"": true, "env": true, "help": true, "h": true, "login": true, "logout": true, "new": true, "shutdown": true,
 	"server": true, "service": true, "user": true,
 }
 
@@ -33,7 +35,7 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	return func(ctx *cli.Context) error {
 		local := !anonymous[ctx.Args().First()] && !ctx.IsSet("env")
 		if local && !reachable(os.Getenv("MICRO_PROXY")) {
-			return errors.New(unreachable)
+			return fmt.Errorf("%s (nothing listens at %s, for the state in %s)", unreachable, os.Getenv("MICRO_PROXY"), state.Dir())
 		}
 		if err := before(ctx); err != nil {
 			return err

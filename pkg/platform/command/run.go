@@ -62,9 +62,17 @@ func launchAll(ctx *cli.Context, isUpdate bool) error {
 	}
 	for i, s := range services {
 		if err := launch.Run(stop, s, binaries[i], options); err != nil {
+			if isUpdate && sentence(err) == runtime.ErrNotFound.Error() {
+				return fmt.Errorf("%s: it does not run yet: use micro run", s.Name)
+			}
 			return fmt.Errorf("%s: %s", s.Name, sentence(err))
 		}
-		fmt.Fprintf(os.Stderr, "%s runs\n", s.Name)
+	}
+	for _, s := range services {
+		if err := launch.Wait(stop, s); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s answers\n", s.Name)
 	}
 	return nil
 }
@@ -93,16 +101,8 @@ func kill(ctx *cli.Context) error {
 	return nil
 }
 
-// optionsOf reads the flags of Micro's run that mean something for a process on this machine and refuses the others.
+// optionsOf reads the flags.
 func optionsOf(ctx *cli.Context) (launch.Options, error) {
-	for _, name := range []string{"source", "image", "command", "type", "watch"} {
-		if ctx.IsSet(name) {
-			return launch.Options{}, fmt.Errorf("--%s: a service is built from its directory and run as it is", name)
-		}
-	}
-	if ctx.Int("instances") > 1 {
-		return launch.Options{}, errors.New("--instances: this platform runs one instance of a service")
-	}
 	options := launch.Options{Force: ctx.Bool("force"), Metadata: make(map[string]string)}
 	options.Args = strings.Fields(ctx.String("args"))
 	for _, list := range ctx.StringSlice("env_vars") {

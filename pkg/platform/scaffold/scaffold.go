@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"strings"
 	"text/template"
+
+	"github.com/m3o/backend/pkg/platform/state"
 )
 
 //go:embed templates
@@ -68,7 +70,7 @@ func describe(dir, name string) (Service, error) {
 	if !validName.MatchString(name) {
 		return Service{}, errors.New("name: expected 2 to 31 lower case letters and digits, a letter first, as in account")
 	}
-	if reserved[name] || token.IsKeyword(name) {
+	if reserved[name] || token.IsKeyword(name) || state.IsServer(name) {
 		return Service{}, errors.New("name: this one means something else here; choose another")
 	}
 	module, err := modulePath(filepath.Join(dir, "go.mod"))

@@ -72,7 +72,7 @@ func TestNamesThatCannotBe(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/m\n"), 0o600))
-	for _, name := range []string{"", "a", "Account", "1st", "my-account", "../account", "a/b", "func", "pkg", "main", strings.Repeat("a", 40)} {
+	for _, name := range []string{"", "a", "Account", "1st", "my-account", "../account", "a/b", "func", "pkg", "main", "auth", strings.Repeat("a", 40)} {
 		require.ErrorContains(t, New(t.Context(), dir, name, io.Discard), "name: ", name)
 	}
 	entries, err := os.ReadDir(dir)

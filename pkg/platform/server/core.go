@@ -12,6 +12,7 @@ import (
 	"github.com/micro/micro/v3/service/registry"
 
 	"github.com/m3o/backend/pkg/platform/embedded"
+	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -81,7 +82,7 @@ func coreEnv(name string, addresses state.Addresses) []string {
 // wait returns when every core service is registered, which is the last thing each does when it starts.
 func (c *core) wait(ctx context.Context) error {
 	for i, name := range c.names {
-		err := poll(ctx, func() (bool, error) {
+		err := launch.Poll(ctx, func() (bool, error) {
 			found, err := registry.GetService(name)
 			if err == nil && len(found) > 0 {
 				return true, nil
@@ -103,21 +104,5 @@ func (c *core) wait(ctx context.Context) error {
 func (c *core) stop() {
 	for i := len(c.processes) - 1; i >= 0; i-- {
 		c.processes[i].Stop()
-	}
-}
-
-// poll calls done every 20 ms until it is true or fails.
-func poll(ctx context.Context, done func() (bool, error)) error {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
 	}
 }

@@ -15,9 +15,6 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/auth"
-	"github.com/micro/micro/v3/service/client"
-	"github.com/micro/micro/v3/service/registry"
-	"github.com/micro/micro/v3/service/runtime"
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/launch"
@@ -46,7 +43,7 @@ func Flags() []cli.Flag {
 	}
 }
 
-// startTimeout is how long the core services and, after the build, the services may take until they answer.
+// startTimeout is how long the core services may take until they answer.
 const startTimeout = time.Minute
 
 // Serve is the command's action.
@@ -154,16 +151,15 @@ func ready(ctx context.Context, core *core) error {
 
 // run hands the services to the runtime and waits until they answer.
 func run(ctx context.Context, services []launch.Service, binaries []string, progress *progress) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it does not answer; its log is in "+state.Logs()))
-	defer cancel()
 	for i, s := range services {
 		if err := launch.Run(ctx, s, binaries[i], launch.Options{Keep: true}); err != nil {
 			return fmt.Errorf("run %s: %w", s.Name, err)
 		}
 	}
 	for _, s := range services {
-		if err := answers(ctx, s); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+		if err := launch.Wait(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w; to mend its configuration, start the platform without it "+
+				"(micro server, or make run services=)", s.Name, err)
 		}
 		progress.say(s.Name + " answers")
 	}
@@ -182,23 +178,6 @@ func logIn() error {
 	}
 	auth.DefaultAuth.Init(auth.ClientToken(token))
 	return launch.Patient()
-}
-
-// answers returns when a service answers a health check, or with its last words when it does not start.
-func answers(ctx context.Context, s launch.Service) error {
-	return poll(ctx, func() (bool, error) {
-		if found, err := registry.GetService(s.Name); err == nil && len(found) > 0 {
-			request := client.NewRequest(s.Name, "Debug.Health", &struct{}{}, client.WithContentType("application/json"))
-			if err := client.Call(ctx, request, &struct{}{}); err == nil {
-				return true, nil
-			}
-		}
-		status, err := runtime.Read(runtime.ReadService(s.Name), runtime.ReadVersion(s.Version))
-		if err == nil && len(status) == 1 && status[0].Status == runtime.Error && status[0].Metadata["restarts"] != "0" {
-			return false, fmt.Errorf("it does not start: %s", strings.TrimPrefix(status[0].Metadata["error"], s.Name+": "))
-		}
-		return false, nil
-	})
 }
 
 func names(services []launch.Service) string {

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,4 +38,23 @@ func Lock() error {
 func writePID(f *os.File) error {
 	_, err := fmt.Fprintln(f, os.Getpid())
 	return err
+}
+
+// Server returns the process id of the server that uses the state directory; 0 if there is none.
+func Server() (pid int, err error) {
+	f, err := os.Open(filepath.Join(Dir(), "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for the server: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err == nil {
+		return 0, nil // the lock ends with f
+	}
+	if _, err := fmt.Fscan(f, &pid); err != nil {
+		return 0, fmt.Errorf("look for the server: %w", err)
+	}
+	return pid, nil
 }

@@ -95,9 +95,17 @@ func TestAddressesAreRemembered(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	use(t)
+	server := func() int {
+		pid, err := Server()
+		require.NoError(t, err)
+		return pid
+	}
+	require.Zero(t, server())
 	require.NoError(t, Lock())
+	require.Equal(t, os.Getpid(), server())
 	require.ErrorContains(t, Lock(), "another server")
 	require.NoError(t, lock.Close())
+	require.Zero(t, server(), "what an ended one has written does not count")
 	require.NoError(t, Lock())
 	require.NoError(t, lock.Close())
 }

@@ -216,6 +216,7 @@ func TestTail(t *testing.T) {
 		{"empty lines do not count", []string{"a\n\n  \n"}, "a"},
 		{"in pieces", []string{"a\nb", "c", "d\n"}, "bcd"},
 		{"unfinished", []string{"a\nb"}, "b"},
+		{"panic", []string{"a\npanic: out of cheese\n\ngoroutine 1 [running]:\nmain.main()\n\t/x.go:1"}, "panic: out of cheese"},
 		{"bounded", []string{strings.Repeat("x", 3*maxLine)}, strings.Repeat("x", maxLine)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
