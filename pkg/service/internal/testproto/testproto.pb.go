@@ -9,6 +9,7 @@
 package testproto
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -877,11 +878,1219 @@ func (x *FlowResponse) GetText() string {
 	return ""
 }
 
+// Owner says whose something is.
+type Owner struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Some numbers.
+	Numbers       []int32 `protobuf:"varint,2,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Owner) Reset() {
+	*x = Owner{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Owner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Owner) ProtoMessage() {}
+
+func (x *Owner) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Owner.ProtoReflect.Descriptor instead.
+func (*Owner) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Owner) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Owner) GetNumbers() []int32 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+// OwnRequest is about a customer.
+type OwnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose.
+	Owner *Owner `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// An address.
+	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnRequest) Reset() {
+	*x = OwnRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnRequest) ProtoMessage() {}
+
+func (x *OwnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnRequest.ProtoReflect.Descriptor instead.
+func (*OwnRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *OwnRequest) GetOwner() *Owner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *OwnRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// OwnResponse has what the handler saw.
+type OwnResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the request.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the caller is.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Who the caller is.
+	Caller        string `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnResponse) Reset() {
+	*x = OwnResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnResponse) ProtoMessage() {}
+
+func (x *OwnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnResponse.ProtoReflect.Descriptor instead.
+func (*OwnResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *OwnResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OwnResponse) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *OwnResponse) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+// ManageRequest is empty.
+type ManageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManageRequest) Reset() {
+	*x = ManageRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManageRequest) ProtoMessage() {}
+
+func (x *ManageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManageRequest.ProtoReflect.Descriptor instead.
+func (*ManageRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{16}
+}
+
+// ManageResponse is empty.
+type ManageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ManageResponse) Reset() {
+	*x = ManageResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ManageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ManageResponse) ProtoMessage() {}
+
+func (x *ManageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ManageResponse.ProtoReflect.Descriptor instead.
+func (*ManageResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{17}
+}
+
+// SellRequest is empty.
+type SellRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SellRequest) Reset() {
+	*x = SellRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SellRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SellRequest) ProtoMessage() {}
+
+func (x *SellRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SellRequest.ProtoReflect.Descriptor instead.
+func (*SellRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{18}
+}
+
+// SellResponse is empty.
+type SellResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SellResponse) Reset() {
+	*x = SellResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SellResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SellResponse) ProtoMessage() {}
+
+func (x *SellResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SellResponse.ProtoReflect.Descriptor instead.
+func (*SellResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{19}
+}
+
+// FeedRequest is one message about a customer.
+type FeedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedRequest) Reset() {
+	*x = FeedRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedRequest) ProtoMessage() {}
+
+func (x *FeedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
+func (*FeedRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *FeedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// FeedResponse is one answer.
+type FeedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FeedResponse) Reset() {
+	*x = FeedResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FeedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FeedResponse) ProtoMessage() {}
+
+func (x *FeedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FeedResponse.ProtoReflect.Descriptor instead.
+func (*FeedResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FeedResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// HelloRequest asks.
+type HelloRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HelloRequest) Reset() {
+	*x = HelloRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HelloRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HelloRequest) ProtoMessage() {}
+
+func (x *HelloRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
+func (*HelloRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{22}
+}
+
+// HelloResponse is empty.
+type HelloResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HelloResponse) Reset() {
+	*x = HelloResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HelloResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HelloResponse) ProtoMessage() {}
+
+func (x *HelloResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
+func (*HelloResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{23}
+}
+
+// ForgottenRequest asks.
+type ForgottenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgottenRequest) Reset() {
+	*x = ForgottenRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgottenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgottenRequest) ProtoMessage() {}
+
+func (x *ForgottenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgottenRequest.ProtoReflect.Descriptor instead.
+func (*ForgottenRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{24}
+}
+
+// ForgottenResponse is empty.
+type ForgottenResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgottenResponse) Reset() {
+	*x = ForgottenResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgottenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgottenResponse) ProtoMessage() {}
+
+func (x *ForgottenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgottenResponse.ProtoReflect.Descriptor instead.
+func (*ForgottenResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{25}
+}
+
+// NobodyRequest asks.
+type NobodyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NobodyRequest) Reset() {
+	*x = NobodyRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NobodyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NobodyRequest) ProtoMessage() {}
+
+func (x *NobodyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NobodyRequest.ProtoReflect.Descriptor instead.
+func (*NobodyRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{26}
+}
+
+// NobodyResponse is empty.
+type NobodyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NobodyResponse) Reset() {
+	*x = NobodyResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NobodyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NobodyResponse) ProtoMessage() {}
+
+func (x *NobodyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NobodyResponse.ProtoReflect.Descriptor instead.
+func (*NobodyResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{27}
+}
+
+// NoPathRequest asks.
+type NoPathRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoPathRequest) Reset() {
+	*x = NoPathRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoPathRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoPathRequest) ProtoMessage() {}
+
+func (x *NoPathRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoPathRequest.ProtoReflect.Descriptor instead.
+func (*NoPathRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *NoPathRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// NoPathResponse is empty.
+type NoPathResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoPathResponse) Reset() {
+	*x = NoPathResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoPathResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoPathResponse) ProtoMessage() {}
+
+func (x *NoPathResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoPathResponse.ProtoReflect.Descriptor instead.
+func (*NoPathResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{29}
+}
+
+// NoFieldRequest asks.
+type NoFieldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoFieldRequest) Reset() {
+	*x = NoFieldRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoFieldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoFieldRequest) ProtoMessage() {}
+
+func (x *NoFieldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoFieldRequest.ProtoReflect.Descriptor instead.
+func (*NoFieldRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *NoFieldRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// NoFieldResponse is empty.
+type NoFieldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoFieldResponse) Reset() {
+	*x = NoFieldResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoFieldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoFieldResponse) ProtoMessage() {}
+
+func (x *NoFieldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoFieldResponse.ProtoReflect.Descriptor instead.
+func (*NoFieldResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{31}
+}
+
+// NoTextRequest asks.
+type NoTextRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoTextRequest) Reset() {
+	*x = NoTextRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoTextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoTextRequest) ProtoMessage() {}
+
+func (x *NoTextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoTextRequest.ProtoReflect.Descriptor instead.
+func (*NoTextRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *NoTextRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// NoTextResponse is empty.
+type NoTextResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoTextResponse) Reset() {
+	*x = NoTextResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoTextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoTextResponse) ProtoMessage() {}
+
+func (x *NoTextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoTextResponse.ProtoReflect.Descriptor instead.
+func (*NoTextResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{33}
+}
+
+// InListRequest asks.
+type InListRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InListRequest) Reset() {
+	*x = InListRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InListRequest) ProtoMessage() {}
+
+func (x *InListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InListRequest.ProtoReflect.Descriptor instead.
+func (*InListRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *InListRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// InListResponse is empty.
+type InListResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InListResponse) Reset() {
+	*x = InListResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InListResponse) ProtoMessage() {}
+
+func (x *InListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InListResponse.ProtoReflect.Descriptor instead.
+func (*InListResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{35}
+}
+
+// InOneofRequest asks.
+type InOneofRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InOneofRequest) Reset() {
+	*x = InOneofRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InOneofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InOneofRequest) ProtoMessage() {}
+
+func (x *InOneofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InOneofRequest.ProtoReflect.Descriptor instead.
+func (*InOneofRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *InOneofRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// InOneofResponse is empty.
+type InOneofResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InOneofResponse) Reset() {
+	*x = InOneofResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InOneofResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InOneofResponse) ProtoMessage() {}
+
+func (x *InOneofResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InOneofResponse.ProtoReflect.Descriptor instead.
+func (*InOneofResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{37}
+}
+
+// NoAdminFieldRequest asks.
+type NoAdminFieldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shape.
+	Shape         *Shape `protobuf:"bytes,1,opt,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoAdminFieldRequest) Reset() {
+	*x = NoAdminFieldRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoAdminFieldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoAdminFieldRequest) ProtoMessage() {}
+
+func (x *NoAdminFieldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoAdminFieldRequest.ProtoReflect.Descriptor instead.
+func (*NoAdminFieldRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *NoAdminFieldRequest) GetShape() *Shape {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// NoAdminFieldResponse is empty.
+type NoAdminFieldResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoAdminFieldResponse) Reset() {
+	*x = NoAdminFieldResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoAdminFieldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoAdminFieldResponse) ProtoMessage() {}
+
+func (x *NoAdminFieldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoAdminFieldResponse.ProtoReflect.Descriptor instead.
+func (*NoAdminFieldResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{39}
+}
+
+// NoServiceRequest asks.
+type NoServiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoServiceRequest) Reset() {
+	*x = NoServiceRequest{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoServiceRequest) ProtoMessage() {}
+
+func (x *NoServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoServiceRequest.ProtoReflect.Descriptor instead.
+func (*NoServiceRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{40}
+}
+
+// NoServiceResponse is empty.
+type NoServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoServiceResponse) Reset() {
+	*x = NoServiceResponse{}
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoServiceResponse) ProtoMessage() {}
+
+func (x *NoServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoServiceResponse.ProtoReflect.Descriptor instead.
+func (*NoServiceResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{41}
+}
+
 var File_pkg_service_internal_testproto_testproto_proto protoreflect.FileDescriptor
 
 const file_pkg_service_internal_testproto_testproto_proto_rawDesc = "" +
 	"\n" +
-	".pkg/service/internal/testproto/testproto.proto\x12\vservicetest\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\a\n" +
+	".pkg/service/internal/testproto/testproto.proto\x12\vservicetest\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"\xcb\a\n" +
 	"\x05Shape\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
@@ -942,18 +2151,98 @@ const file_pkg_service_internal_testproto_testproto_proto_rawDesc = "" +
 	"\vFlowRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\"\n" +
 	"\fFlowResponse\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text*-\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"1\n" +
+	"\x05Owner\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\anumbers\x18\x02 \x03(\x05R\anumbers\"L\n" +
+	"\n" +
+	"OwnRequest\x12(\n" +
+	"\x05owner\x18\x01 \x01(\v2\x12.servicetest.OwnerR\x05owner\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"I\n" +
+	"\vOwnResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06caller\x18\x03 \x01(\tR\x06caller\"\x0f\n" +
+	"\rManageRequest\"\x10\n" +
+	"\x0eManageResponse\"\r\n" +
+	"\vSellRequest\"\x0e\n" +
+	"\fSellResponse\"\x1d\n" +
+	"\vFeedRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x1e\n" +
+	"\fFeedResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x0e\n" +
+	"\fHelloRequest\"\x0f\n" +
+	"\rHelloResponse\"\x12\n" +
+	"\x10ForgottenRequest\"\x13\n" +
+	"\x11ForgottenResponse\"\x0f\n" +
+	"\rNobodyRequest\"\x10\n" +
+	"\x0eNobodyResponse\"9\n" +
+	"\rNoPathRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x10\n" +
+	"\x0eNoPathResponse\":\n" +
+	"\x0eNoFieldRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x11\n" +
+	"\x0fNoFieldResponse\"9\n" +
+	"\rNoTextRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x10\n" +
+	"\x0eNoTextResponse\"9\n" +
+	"\rInListRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x10\n" +
+	"\x0eInListResponse\":\n" +
+	"\x0eInOneofRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x11\n" +
+	"\x0fInOneofResponse\"?\n" +
+	"\x13NoAdminFieldRequest\x12(\n" +
+	"\x05shape\x18\x01 \x01(\v2\x12.servicetest.ShapeR\x05shape\"\x16\n" +
+	"\x14NoAdminFieldResponse\"\x12\n" +
+	"\x10NoServiceRequest\"\x13\n" +
+	"\x11NoServiceResponse*-\n" +
 	"\x05Color\x12\x15\n" +
 	"\x11COLOR_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tCOLOR_RED\x10\x012\xc1\x02\n" +
-	"\x06Shapes\x12;\n" +
-	"\x04Echo\x12\x18.servicetest.EchoRequest\x1a\x19.servicetest.EchoResponse\x12;\n" +
-	"\x04Fail\x12\x18.servicetest.FailRequest\x1a\x19.servicetest.FailResponse\x12@\n" +
-	"\x05Count\x12\x19.servicetest.CountRequest\x1a\x1a.servicetest.CountResponse0\x01\x12:\n" +
-	"\x03Sum\x12\x17.servicetest.SumRequest\x1a\x18.servicetest.SumResponse(\x01\x12?\n" +
-	"\x04Chat\x12\x18.servicetest.ChatRequest\x1a\x19.servicetest.ChatResponse(\x010\x012H\n" +
-	"\x05Pipes\x12?\n" +
-	"\x04Flow\x12\x18.servicetest.FlowRequest\x1a\x19.servicetest.FlowResponse(\x010\x01BAZ?github.com/m3o/backend/pkg/service/internal/testproto;testprotob\x06proto3"
+	"\tCOLOR_RED\x10\x012\xe9\x02\n" +
+	"\x06Shapes\x12C\n" +
+	"\x04Echo\x12\x18.servicetest.EchoRequest\x1a\x19.servicetest.EchoResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12C\n" +
+	"\x04Fail\x12\x18.servicetest.FailRequest\x1a\x19.servicetest.FailResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12H\n" +
+	"\x05Count\x12\x19.servicetest.CountRequest\x1a\x1a.servicetest.CountResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x000\x01\x12B\n" +
+	"\x03Sum\x12\x17.servicetest.SumRequest\x1a\x18.servicetest.SumResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00(\x01\x12G\n" +
+	"\x04Chat\x12\x18.servicetest.ChatRequest\x1a\x19.servicetest.ChatResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00(\x010\x012P\n" +
+	"\x05Pipes\x12G\n" +
+	"\x04Flow\x12\x18.servicetest.FlowRequest\x1a\x19.servicetest.FlowResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00(\x010\x012\xda\x02\n" +
+	"\aGuarded\x12i\n" +
+	"\x03Own\x12\x17.servicetest.OwnRequest\x1a\x18.servicetest.OwnResponse\"/\xc2\xf3\x18+\x12)\n" +
+	"\bowner.id\x12\x05email\x12\rowner.numbers\x1a\atrusted\x12R\n" +
+	"\x06Manage\x12\x1a.servicetest.ManageRequest\x1a\x1b.servicetest.ManageResponse\"\x0f\xc2\xf3\x18\v\x1a\t\n" +
+	"\atrusted\x12C\n" +
+	"\x04Sell\x12\x18.servicetest.SellRequest\x1a\x19.servicetest.SellResponse\"\x06\xc2\xf3\x18\x02\"\x00\x12K\n" +
+	"\x04Feed\x12\x18.servicetest.FeedRequest\x1a\x19.servicetest.FeedResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id(\x010\x012\x9e\x01\n" +
+	"\bCareless\x12F\n" +
+	"\x05Hello\x12\x19.servicetest.HelloRequest\x1a\x1a.servicetest.HelloResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12J\n" +
+	"\tForgotten\x12\x1d.servicetest.ForgottenRequest\x1a\x1e.servicetest.ForgottenResponse2\xcf\x05\n" +
+	"\x05Wrong\x12G\n" +
+	"\x06Nobody\x12\x1a.servicetest.NobodyRequest\x1a\x1b.servicetest.NobodyResponse\"\x04\xc2\xf3\x18\x00\x12I\n" +
+	"\x06NoPath\x12\x1a.servicetest.NoPathRequest\x1a\x1b.servicetest.NoPathResponse\"\x06\xc2\xf3\x18\x02\x12\x00\x12[\n" +
+	"\aNoField\x12\x1b.servicetest.NoFieldRequest\x1a\x1c.servicetest.NoFieldResponse\"\x15\xc2\xf3\x18\x11\x12\x0f\n" +
+	"\rshape.nothing\x12V\n" +
+	"\x06NoText\x12\x1a.servicetest.NoTextRequest\x1a\x1b.servicetest.NoTextResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vshape.small\x12\\\n" +
+	"\x06InList\x12\x1a.servicetest.InListRequest\x1a\x1b.servicetest.InListResponse\"\x19\xc2\xf3\x18\x15\x12\x13\n" +
+	"\x11shape.shapes.text\x12Y\n" +
+	"\aInOneof\x12\x1b.servicetest.InOneofRequest\x1a\x1c.servicetest.InOneofResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vshape.first\x12n\n" +
+	"\fNoAdminField\x12 .servicetest.NoAdminFieldRequest\x1a!.servicetest.NoAdminFieldResponse\"\x19\xc2\xf3\x18\x15\x12\x13\n" +
+	"\n" +
+	"shape.text\x12\x05email\x12T\n" +
+	"\tNoService\x12\x1d.servicetest.NoServiceRequest\x1a\x1e.servicetest.NoServiceResponse\"\b\xc2\xf3\x18\x04\x1a\x02\n" +
+	"\x00BAZ?github.com/m3o/backend/pkg/service/internal/testproto;testprotob\x06proto3"
 
 var (
 	file_pkg_service_internal_testproto_testproto_proto_rawDescOnce sync.Once
@@ -968,7 +2257,7 @@ func file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP() []byte {
 }
 
 var file_pkg_service_internal_testproto_testproto_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pkg_service_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_pkg_service_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_pkg_service_internal_testproto_testproto_proto_goTypes = []any{
 	(Color)(0),                    // 0: servicetest.Color
 	(*Shape)(nil),                 // 1: servicetest.Shape
@@ -984,45 +2273,109 @@ var file_pkg_service_internal_testproto_testproto_proto_goTypes = []any{
 	(*ChatResponse)(nil),          // 11: servicetest.ChatResponse
 	(*FlowRequest)(nil),           // 12: servicetest.FlowRequest
 	(*FlowResponse)(nil),          // 13: servicetest.FlowResponse
-	nil,                           // 14: servicetest.Shape.MetaEntry
-	nil,                           // 15: servicetest.Shape.NamedEntry
-	nil,                           // 16: servicetest.Shape.NumbersEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 19: google.protobuf.FieldMask
-	(*structpb.Struct)(nil),       // 20: google.protobuf.Struct
+	(*Owner)(nil),                 // 14: servicetest.Owner
+	(*OwnRequest)(nil),            // 15: servicetest.OwnRequest
+	(*OwnResponse)(nil),           // 16: servicetest.OwnResponse
+	(*ManageRequest)(nil),         // 17: servicetest.ManageRequest
+	(*ManageResponse)(nil),        // 18: servicetest.ManageResponse
+	(*SellRequest)(nil),           // 19: servicetest.SellRequest
+	(*SellResponse)(nil),          // 20: servicetest.SellResponse
+	(*FeedRequest)(nil),           // 21: servicetest.FeedRequest
+	(*FeedResponse)(nil),          // 22: servicetest.FeedResponse
+	(*HelloRequest)(nil),          // 23: servicetest.HelloRequest
+	(*HelloResponse)(nil),         // 24: servicetest.HelloResponse
+	(*ForgottenRequest)(nil),      // 25: servicetest.ForgottenRequest
+	(*ForgottenResponse)(nil),     // 26: servicetest.ForgottenResponse
+	(*NobodyRequest)(nil),         // 27: servicetest.NobodyRequest
+	(*NobodyResponse)(nil),        // 28: servicetest.NobodyResponse
+	(*NoPathRequest)(nil),         // 29: servicetest.NoPathRequest
+	(*NoPathResponse)(nil),        // 30: servicetest.NoPathResponse
+	(*NoFieldRequest)(nil),        // 31: servicetest.NoFieldRequest
+	(*NoFieldResponse)(nil),       // 32: servicetest.NoFieldResponse
+	(*NoTextRequest)(nil),         // 33: servicetest.NoTextRequest
+	(*NoTextResponse)(nil),        // 34: servicetest.NoTextResponse
+	(*InListRequest)(nil),         // 35: servicetest.InListRequest
+	(*InListResponse)(nil),        // 36: servicetest.InListResponse
+	(*InOneofRequest)(nil),        // 37: servicetest.InOneofRequest
+	(*InOneofResponse)(nil),       // 38: servicetest.InOneofResponse
+	(*NoAdminFieldRequest)(nil),   // 39: servicetest.NoAdminFieldRequest
+	(*NoAdminFieldResponse)(nil),  // 40: servicetest.NoAdminFieldResponse
+	(*NoServiceRequest)(nil),      // 41: servicetest.NoServiceRequest
+	(*NoServiceResponse)(nil),     // 42: servicetest.NoServiceResponse
+	nil,                           // 43: servicetest.Shape.MetaEntry
+	nil,                           // 44: servicetest.Shape.NamedEntry
+	nil,                           // 45: servicetest.Shape.NumbersEntry
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 48: google.protobuf.FieldMask
+	(*structpb.Struct)(nil),       // 49: google.protobuf.Struct
 }
 var file_pkg_service_internal_testproto_testproto_proto_depIdxs = []int32{
 	0,  // 0: servicetest.Shape.color:type_name -> servicetest.Color
 	1,  // 1: servicetest.Shape.inner:type_name -> servicetest.Shape
 	1,  // 2: servicetest.Shape.shapes:type_name -> servicetest.Shape
-	14, // 3: servicetest.Shape.meta:type_name -> servicetest.Shape.MetaEntry
-	15, // 4: servicetest.Shape.named:type_name -> servicetest.Shape.NamedEntry
-	16, // 5: servicetest.Shape.numbers:type_name -> servicetest.Shape.NumbersEntry
-	17, // 6: servicetest.Shape.time:type_name -> google.protobuf.Timestamp
-	18, // 7: servicetest.Shape.wait:type_name -> google.protobuf.Duration
-	19, // 8: servicetest.Shape.update_mask:type_name -> google.protobuf.FieldMask
-	20, // 9: servicetest.Shape.object:type_name -> google.protobuf.Struct
+	43, // 3: servicetest.Shape.meta:type_name -> servicetest.Shape.MetaEntry
+	44, // 4: servicetest.Shape.named:type_name -> servicetest.Shape.NamedEntry
+	45, // 5: servicetest.Shape.numbers:type_name -> servicetest.Shape.NumbersEntry
+	46, // 6: servicetest.Shape.time:type_name -> google.protobuf.Timestamp
+	47, // 7: servicetest.Shape.wait:type_name -> google.protobuf.Duration
+	48, // 8: servicetest.Shape.update_mask:type_name -> google.protobuf.FieldMask
+	49, // 9: servicetest.Shape.object:type_name -> google.protobuf.Struct
 	1,  // 10: servicetest.EchoRequest.shape:type_name -> servicetest.Shape
 	1,  // 11: servicetest.EchoResponse.shape:type_name -> servicetest.Shape
-	1,  // 12: servicetest.Shape.NamedEntry.value:type_name -> servicetest.Shape
-	2,  // 13: servicetest.Shapes.Echo:input_type -> servicetest.EchoRequest
-	4,  // 14: servicetest.Shapes.Fail:input_type -> servicetest.FailRequest
-	6,  // 15: servicetest.Shapes.Count:input_type -> servicetest.CountRequest
-	8,  // 16: servicetest.Shapes.Sum:input_type -> servicetest.SumRequest
-	10, // 17: servicetest.Shapes.Chat:input_type -> servicetest.ChatRequest
-	12, // 18: servicetest.Pipes.Flow:input_type -> servicetest.FlowRequest
-	3,  // 19: servicetest.Shapes.Echo:output_type -> servicetest.EchoResponse
-	5,  // 20: servicetest.Shapes.Fail:output_type -> servicetest.FailResponse
-	7,  // 21: servicetest.Shapes.Count:output_type -> servicetest.CountResponse
-	9,  // 22: servicetest.Shapes.Sum:output_type -> servicetest.SumResponse
-	11, // 23: servicetest.Shapes.Chat:output_type -> servicetest.ChatResponse
-	13, // 24: servicetest.Pipes.Flow:output_type -> servicetest.FlowResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	14, // 12: servicetest.OwnRequest.owner:type_name -> servicetest.Owner
+	1,  // 13: servicetest.NoPathRequest.shape:type_name -> servicetest.Shape
+	1,  // 14: servicetest.NoFieldRequest.shape:type_name -> servicetest.Shape
+	1,  // 15: servicetest.NoTextRequest.shape:type_name -> servicetest.Shape
+	1,  // 16: servicetest.InListRequest.shape:type_name -> servicetest.Shape
+	1,  // 17: servicetest.InOneofRequest.shape:type_name -> servicetest.Shape
+	1,  // 18: servicetest.NoAdminFieldRequest.shape:type_name -> servicetest.Shape
+	1,  // 19: servicetest.Shape.NamedEntry.value:type_name -> servicetest.Shape
+	2,  // 20: servicetest.Shapes.Echo:input_type -> servicetest.EchoRequest
+	4,  // 21: servicetest.Shapes.Fail:input_type -> servicetest.FailRequest
+	6,  // 22: servicetest.Shapes.Count:input_type -> servicetest.CountRequest
+	8,  // 23: servicetest.Shapes.Sum:input_type -> servicetest.SumRequest
+	10, // 24: servicetest.Shapes.Chat:input_type -> servicetest.ChatRequest
+	12, // 25: servicetest.Pipes.Flow:input_type -> servicetest.FlowRequest
+	15, // 26: servicetest.Guarded.Own:input_type -> servicetest.OwnRequest
+	17, // 27: servicetest.Guarded.Manage:input_type -> servicetest.ManageRequest
+	19, // 28: servicetest.Guarded.Sell:input_type -> servicetest.SellRequest
+	21, // 29: servicetest.Guarded.Feed:input_type -> servicetest.FeedRequest
+	23, // 30: servicetest.Careless.Hello:input_type -> servicetest.HelloRequest
+	25, // 31: servicetest.Careless.Forgotten:input_type -> servicetest.ForgottenRequest
+	27, // 32: servicetest.Wrong.Nobody:input_type -> servicetest.NobodyRequest
+	29, // 33: servicetest.Wrong.NoPath:input_type -> servicetest.NoPathRequest
+	31, // 34: servicetest.Wrong.NoField:input_type -> servicetest.NoFieldRequest
+	33, // 35: servicetest.Wrong.NoText:input_type -> servicetest.NoTextRequest
+	35, // 36: servicetest.Wrong.InList:input_type -> servicetest.InListRequest
+	37, // 37: servicetest.Wrong.InOneof:input_type -> servicetest.InOneofRequest
+	39, // 38: servicetest.Wrong.NoAdminField:input_type -> servicetest.NoAdminFieldRequest
+	41, // 39: servicetest.Wrong.NoService:input_type -> servicetest.NoServiceRequest
+	3,  // 40: servicetest.Shapes.Echo:output_type -> servicetest.EchoResponse
+	5,  // 41: servicetest.Shapes.Fail:output_type -> servicetest.FailResponse
+	7,  // 42: servicetest.Shapes.Count:output_type -> servicetest.CountResponse
+	9,  // 43: servicetest.Shapes.Sum:output_type -> servicetest.SumResponse
+	11, // 44: servicetest.Shapes.Chat:output_type -> servicetest.ChatResponse
+	13, // 45: servicetest.Pipes.Flow:output_type -> servicetest.FlowResponse
+	16, // 46: servicetest.Guarded.Own:output_type -> servicetest.OwnResponse
+	18, // 47: servicetest.Guarded.Manage:output_type -> servicetest.ManageResponse
+	20, // 48: servicetest.Guarded.Sell:output_type -> servicetest.SellResponse
+	22, // 49: servicetest.Guarded.Feed:output_type -> servicetest.FeedResponse
+	24, // 50: servicetest.Careless.Hello:output_type -> servicetest.HelloResponse
+	26, // 51: servicetest.Careless.Forgotten:output_type -> servicetest.ForgottenResponse
+	28, // 52: servicetest.Wrong.Nobody:output_type -> servicetest.NobodyResponse
+	30, // 53: servicetest.Wrong.NoPath:output_type -> servicetest.NoPathResponse
+	32, // 54: servicetest.Wrong.NoField:output_type -> servicetest.NoFieldResponse
+	34, // 55: servicetest.Wrong.NoText:output_type -> servicetest.NoTextResponse
+	36, // 56: servicetest.Wrong.InList:output_type -> servicetest.InListResponse
+	38, // 57: servicetest.Wrong.InOneof:output_type -> servicetest.InOneofResponse
+	40, // 58: servicetest.Wrong.NoAdminField:output_type -> servicetest.NoAdminFieldResponse
+	42, // 59: servicetest.Wrong.NoService:output_type -> servicetest.NoServiceResponse
+	40, // [40:60] is the sub-list for method output_type
+	20, // [20:40] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_pkg_service_internal_testproto_testproto_proto_init() }
@@ -1040,9 +2393,9 @@ func file_pkg_service_internal_testproto_testproto_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_service_internal_testproto_testproto_proto_rawDesc), len(file_pkg_service_internal_testproto_testproto_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   45,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   5,
 		},
 		GoTypes:           file_pkg_service_internal_testproto_testproto_proto_goTypes,
 		DependencyIndexes: file_pkg_service_internal_testproto_testproto_proto_depIdxs,

@@ -8,6 +8,7 @@ package testproto
 import (
 	fmt "fmt"
 	proto "github.com/golang/protobuf/proto"
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	_ "google.golang.org/protobuf/types/known/durationpb"
 	_ "google.golang.org/protobuf/types/known/fieldmaskpb"
 	_ "google.golang.org/protobuf/types/known/structpb"
@@ -549,4 +550,478 @@ func (x *pipesFlowStream) Recv() (*FlowRequest, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// Api Endpoints for Guarded service
+
+func NewGuardedEndpoints() []*api.Endpoint {
+	return []*api.Endpoint{}
+}
+
+// Client API for Guarded service
+
+type GuardedService interface {
+	// Own is about a customer.
+	Own(ctx context.Context, in *OwnRequest, opts ...client.CallOption) (*OwnResponse, error)
+	// Manage is for admins.
+	Manage(ctx context.Context, in *ManageRequest, opts ...client.CallOption) (*ManageResponse, error)
+	// Sell is for the gateway.
+	Sell(ctx context.Context, in *SellRequest, opts ...client.CallOption) (*SellResponse, error)
+	// Feed answers each message with the id of its customer.
+	Feed(ctx context.Context, opts ...client.CallOption) (Guarded_FeedService, error)
+}
+
+type guardedService struct {
+	c    client.Client
+	name string
+}
+
+func NewGuardedService(name string, c client.Client) GuardedService {
+	return &guardedService{
+		c:    c,
+		name: name,
+	}
+}
+
+func (c *guardedService) Own(ctx context.Context, in *OwnRequest, opts ...client.CallOption) (*OwnResponse, error) {
+	req := c.c.NewRequest(c.name, "Guarded.Own", in)
+	out := new(OwnResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardedService) Manage(ctx context.Context, in *ManageRequest, opts ...client.CallOption) (*ManageResponse, error) {
+	req := c.c.NewRequest(c.name, "Guarded.Manage", in)
+	out := new(ManageResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardedService) Sell(ctx context.Context, in *SellRequest, opts ...client.CallOption) (*SellResponse, error) {
+	req := c.c.NewRequest(c.name, "Guarded.Sell", in)
+	out := new(SellResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardedService) Feed(ctx context.Context, opts ...client.CallOption) (Guarded_FeedService, error) {
+	req := c.c.NewRequest(c.name, "Guarded.Feed", &FeedRequest{})
+	stream, err := c.c.Stream(ctx, req, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &guardedServiceFeed{stream}, nil
+}
+
+type Guarded_FeedService interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	Close() error
+	Send(*FeedRequest) error
+	Recv() (*FeedResponse, error)
+}
+
+type guardedServiceFeed struct {
+	stream client.Stream
+}
+
+func (x *guardedServiceFeed) Close() error {
+	return x.stream.Close()
+}
+
+func (x *guardedServiceFeed) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *guardedServiceFeed) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *guardedServiceFeed) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *guardedServiceFeed) Send(m *FeedRequest) error {
+	return x.stream.Send(m)
+}
+
+func (x *guardedServiceFeed) Recv() (*FeedResponse, error) {
+	m := new(FeedResponse)
+	err := x.stream.Recv(m)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Server API for Guarded service
+
+type GuardedHandler interface {
+	// Own is about a customer.
+	Own(context.Context, *OwnRequest, *OwnResponse) error
+	// Manage is for admins.
+	Manage(context.Context, *ManageRequest, *ManageResponse) error
+	// Sell is for the gateway.
+	Sell(context.Context, *SellRequest, *SellResponse) error
+	// Feed answers each message with the id of its customer.
+	Feed(context.Context, Guarded_FeedStream) error
+}
+
+func RegisterGuardedHandler(s server.Server, hdlr GuardedHandler, opts ...server.HandlerOption) error {
+	type guarded interface {
+		Own(ctx context.Context, in *OwnRequest, out *OwnResponse) error
+		Manage(ctx context.Context, in *ManageRequest, out *ManageResponse) error
+		Sell(ctx context.Context, in *SellRequest, out *SellResponse) error
+		Feed(ctx context.Context, stream server.Stream) error
+	}
+	type Guarded struct {
+		guarded
+	}
+	h := &guardedHandler{hdlr}
+	return s.Handle(s.NewHandler(&Guarded{h}, opts...))
+}
+
+type guardedHandler struct {
+	GuardedHandler
+}
+
+func (h *guardedHandler) Own(ctx context.Context, in *OwnRequest, out *OwnResponse) error {
+	return h.GuardedHandler.Own(ctx, in, out)
+}
+
+func (h *guardedHandler) Manage(ctx context.Context, in *ManageRequest, out *ManageResponse) error {
+	return h.GuardedHandler.Manage(ctx, in, out)
+}
+
+func (h *guardedHandler) Sell(ctx context.Context, in *SellRequest, out *SellResponse) error {
+	return h.GuardedHandler.Sell(ctx, in, out)
+}
+
+func (h *guardedHandler) Feed(ctx context.Context, stream server.Stream) error {
+	return h.GuardedHandler.Feed(ctx, &guardedFeedStream{stream})
+}
+
+type Guarded_FeedStream interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	Close() error
+	Send(*FeedResponse) error
+	Recv() (*FeedRequest, error)
+}
+
+type guardedFeedStream struct {
+	stream server.Stream
+}
+
+func (x *guardedFeedStream) Close() error {
+	return x.stream.Close()
+}
+
+func (x *guardedFeedStream) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *guardedFeedStream) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *guardedFeedStream) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *guardedFeedStream) Send(m *FeedResponse) error {
+	return x.stream.Send(m)
+}
+
+func (x *guardedFeedStream) Recv() (*FeedRequest, error) {
+	m := new(FeedRequest)
+	if err := x.stream.Recv(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Api Endpoints for Careless service
+
+func NewCarelessEndpoints() []*api.Endpoint {
+	return []*api.Endpoint{}
+}
+
+// Client API for Careless service
+
+type CarelessService interface {
+	// Hello is for everybody.
+	Hello(ctx context.Context, in *HelloRequest, opts ...client.CallOption) (*HelloResponse, error)
+	// Forgotten does not say who may call it.
+	Forgotten(ctx context.Context, in *ForgottenRequest, opts ...client.CallOption) (*ForgottenResponse, error)
+}
+
+type carelessService struct {
+	c    client.Client
+	name string
+}
+
+func NewCarelessService(name string, c client.Client) CarelessService {
+	return &carelessService{
+		c:    c,
+		name: name,
+	}
+}
+
+func (c *carelessService) Hello(ctx context.Context, in *HelloRequest, opts ...client.CallOption) (*HelloResponse, error) {
+	req := c.c.NewRequest(c.name, "Careless.Hello", in)
+	out := new(HelloResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *carelessService) Forgotten(ctx context.Context, in *ForgottenRequest, opts ...client.CallOption) (*ForgottenResponse, error) {
+	req := c.c.NewRequest(c.name, "Careless.Forgotten", in)
+	out := new(ForgottenResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Server API for Careless service
+
+type CarelessHandler interface {
+	// Hello is for everybody.
+	Hello(context.Context, *HelloRequest, *HelloResponse) error
+	// Forgotten does not say who may call it.
+	Forgotten(context.Context, *ForgottenRequest, *ForgottenResponse) error
+}
+
+func RegisterCarelessHandler(s server.Server, hdlr CarelessHandler, opts ...server.HandlerOption) error {
+	type careless interface {
+		Hello(ctx context.Context, in *HelloRequest, out *HelloResponse) error
+		Forgotten(ctx context.Context, in *ForgottenRequest, out *ForgottenResponse) error
+	}
+	type Careless struct {
+		careless
+	}
+	h := &carelessHandler{hdlr}
+	return s.Handle(s.NewHandler(&Careless{h}, opts...))
+}
+
+type carelessHandler struct {
+	CarelessHandler
+}
+
+func (h *carelessHandler) Hello(ctx context.Context, in *HelloRequest, out *HelloResponse) error {
+	return h.CarelessHandler.Hello(ctx, in, out)
+}
+
+func (h *carelessHandler) Forgotten(ctx context.Context, in *ForgottenRequest, out *ForgottenResponse) error {
+	return h.CarelessHandler.Forgotten(ctx, in, out)
+}
+
+// Api Endpoints for Wrong service
+
+func NewWrongEndpoints() []*api.Endpoint {
+	return []*api.Endpoint{}
+}
+
+// Client API for Wrong service
+
+type WrongService interface {
+	// Nobody has a policy without a choice.
+	Nobody(ctx context.Context, in *NobodyRequest, opts ...client.CallOption) (*NobodyResponse, error)
+	// NoPath does not say where the id is.
+	NoPath(ctx context.Context, in *NoPathRequest, opts ...client.CallOption) (*NoPathResponse, error)
+	// NoField names a field that there is not.
+	NoField(ctx context.Context, in *NoFieldRequest, opts ...client.CallOption) (*NoFieldResponse, error)
+	// NoText names a field that is no string.
+	NoText(ctx context.Context, in *NoTextRequest, opts ...client.CallOption) (*NoTextResponse, error)
+	// InList names a field in a list.
+	InList(ctx context.Context, in *InListRequest, opts ...client.CallOption) (*InListResponse, error)
+	// InOneof names a field of a oneof.
+	InOneof(ctx context.Context, in *InOneofRequest, opts ...client.CallOption) (*InOneofResponse, error)
+	// NoAdminField names a field that there is not.
+	NoAdminField(ctx context.Context, in *NoAdminFieldRequest, opts ...client.CallOption) (*NoAdminFieldResponse, error)
+	// NoService names a service without a name.
+	NoService(ctx context.Context, in *NoServiceRequest, opts ...client.CallOption) (*NoServiceResponse, error)
+}
+
+type wrongService struct {
+	c    client.Client
+	name string
+}
+
+func NewWrongService(name string, c client.Client) WrongService {
+	return &wrongService{
+		c:    c,
+		name: name,
+	}
+}
+
+func (c *wrongService) Nobody(ctx context.Context, in *NobodyRequest, opts ...client.CallOption) (*NobodyResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.Nobody", in)
+	out := new(NobodyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) NoPath(ctx context.Context, in *NoPathRequest, opts ...client.CallOption) (*NoPathResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.NoPath", in)
+	out := new(NoPathResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) NoField(ctx context.Context, in *NoFieldRequest, opts ...client.CallOption) (*NoFieldResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.NoField", in)
+	out := new(NoFieldResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) NoText(ctx context.Context, in *NoTextRequest, opts ...client.CallOption) (*NoTextResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.NoText", in)
+	out := new(NoTextResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) InList(ctx context.Context, in *InListRequest, opts ...client.CallOption) (*InListResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.InList", in)
+	out := new(InListResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) InOneof(ctx context.Context, in *InOneofRequest, opts ...client.CallOption) (*InOneofResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.InOneof", in)
+	out := new(InOneofResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) NoAdminField(ctx context.Context, in *NoAdminFieldRequest, opts ...client.CallOption) (*NoAdminFieldResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.NoAdminField", in)
+	out := new(NoAdminFieldResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *wrongService) NoService(ctx context.Context, in *NoServiceRequest, opts ...client.CallOption) (*NoServiceResponse, error) {
+	req := c.c.NewRequest(c.name, "Wrong.NoService", in)
+	out := new(NoServiceResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Server API for Wrong service
+
+type WrongHandler interface {
+	// Nobody has a policy without a choice.
+	Nobody(context.Context, *NobodyRequest, *NobodyResponse) error
+	// NoPath does not say where the id is.
+	NoPath(context.Context, *NoPathRequest, *NoPathResponse) error
+	// NoField names a field that there is not.
+	NoField(context.Context, *NoFieldRequest, *NoFieldResponse) error
+	// NoText names a field that is no string.
+	NoText(context.Context, *NoTextRequest, *NoTextResponse) error
+	// InList names a field in a list.
+	InList(context.Context, *InListRequest, *InListResponse) error
+	// InOneof names a field of a oneof.
+	InOneof(context.Context, *InOneofRequest, *InOneofResponse) error
+	// NoAdminField names a field that there is not.
+	NoAdminField(context.Context, *NoAdminFieldRequest, *NoAdminFieldResponse) error
+	// NoService names a service without a name.
+	NoService(context.Context, *NoServiceRequest, *NoServiceResponse) error
+}
+
+func RegisterWrongHandler(s server.Server, hdlr WrongHandler, opts ...server.HandlerOption) error {
+	type wrong interface {
+		Nobody(ctx context.Context, in *NobodyRequest, out *NobodyResponse) error
+		NoPath(ctx context.Context, in *NoPathRequest, out *NoPathResponse) error
+		NoField(ctx context.Context, in *NoFieldRequest, out *NoFieldResponse) error
+		NoText(ctx context.Context, in *NoTextRequest, out *NoTextResponse) error
+		InList(ctx context.Context, in *InListRequest, out *InListResponse) error
+		InOneof(ctx context.Context, in *InOneofRequest, out *InOneofResponse) error
+		NoAdminField(ctx context.Context, in *NoAdminFieldRequest, out *NoAdminFieldResponse) error
+		NoService(ctx context.Context, in *NoServiceRequest, out *NoServiceResponse) error
+	}
+	type Wrong struct {
+		wrong
+	}
+	h := &wrongHandler{hdlr}
+	return s.Handle(s.NewHandler(&Wrong{h}, opts...))
+}
+
+type wrongHandler struct {
+	WrongHandler
+}
+
+func (h *wrongHandler) Nobody(ctx context.Context, in *NobodyRequest, out *NobodyResponse) error {
+	return h.WrongHandler.Nobody(ctx, in, out)
+}
+
+func (h *wrongHandler) NoPath(ctx context.Context, in *NoPathRequest, out *NoPathResponse) error {
+	return h.WrongHandler.NoPath(ctx, in, out)
+}
+
+func (h *wrongHandler) NoField(ctx context.Context, in *NoFieldRequest, out *NoFieldResponse) error {
+	return h.WrongHandler.NoField(ctx, in, out)
+}
+
+func (h *wrongHandler) NoText(ctx context.Context, in *NoTextRequest, out *NoTextResponse) error {
+	return h.WrongHandler.NoText(ctx, in, out)
+}
+
+func (h *wrongHandler) InList(ctx context.Context, in *InListRequest, out *InListResponse) error {
+	return h.WrongHandler.InList(ctx, in, out)
+}
+
+func (h *wrongHandler) InOneof(ctx context.Context, in *InOneofRequest, out *InOneofResponse) error {
+	return h.WrongHandler.InOneof(ctx, in, out)
+}
+
+func (h *wrongHandler) NoAdminField(ctx context.Context, in *NoAdminFieldRequest, out *NoAdminFieldResponse) error {
+	return h.WrongHandler.NoAdminField(ctx, in, out)
+}
+
+func (h *wrongHandler) NoService(ctx context.Context, in *NoServiceRequest, out *NoServiceResponse) error {
+	return h.WrongHandler.NoService(ctx, in, out)
 }
