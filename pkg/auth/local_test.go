@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -195,7 +194,7 @@ func FuzzExpiryOf(f *testing.F) {
 	f.Add("a." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":5}`)) + ".c")
 	f.Fuzz(func(t *testing.T, s string) {
 		if expiry, ok := expiryOf(s); ok && expiry.Unix() == 0 {
-			t.Fatal(fmt.Sprintf("%q has no expiry", s))
+			t.Fatalf("%q has no expiry", s)
 		}
 	})
 }

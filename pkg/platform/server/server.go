@@ -20,6 +20,7 @@ import (
 	"github.com/micro/micro/v3/service/runtime"
 	"github.com/urfave/cli/v2"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -167,7 +168,7 @@ func run(ctx context.Context, services []launch.Service, binaries []string, prog
 
 // logIn makes this process an admin, as the owner of the platform's keys.
 func logIn() error {
-	account, err := auth.Generate("server", auth.WithType("service"), auth.WithScopes("service"))
+	account, err := auth.Generate("server", access.ServiceAccount(access.Platform)...)
 	if err != nil {
 		return fmt.Errorf("make an account for the server: %w", err)
 	}
@@ -184,7 +185,7 @@ func answers(ctx context.Context, s launch.Service) error {
 	return poll(ctx, func() (bool, error) {
 		if found, err := registry.GetService(s.Name); err == nil && len(found) > 0 {
 			request := client.NewRequest(s.Name, "Debug.Health", &struct{}{}, client.WithContentType("application/json"))
-			if err := client.Call(ctx, request, &struct{}{}); err == nil {
+			if err := client.Call(ctx, request, &struct{}{}, client.WithAuthToken()); err == nil {
 				return true, nil
 			}
 		}

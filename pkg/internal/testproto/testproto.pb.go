@@ -2,7 +2,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: pkg/service/internal/testproto/testproto.proto
+// source: pkg/internal/testproto/testproto.proto
 
 // Messages of every shape, for the tests of strict decoding.
 
@@ -61,11 +61,11 @@ func (x Color) String() string {
 }
 
 func (Color) Descriptor() protoreflect.EnumDescriptor {
-	return file_pkg_service_internal_testproto_testproto_proto_enumTypes[0].Descriptor()
+	return file_pkg_internal_testproto_testproto_proto_enumTypes[0].Descriptor()
 }
 
 func (Color) Type() protoreflect.EnumType {
-	return &file_pkg_service_internal_testproto_testproto_proto_enumTypes[0]
+	return &file_pkg_internal_testproto_testproto_proto_enumTypes[0]
 }
 
 func (x Color) Number() protoreflect.EnumNumber {
@@ -74,7 +74,7 @@ func (x Color) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Color.Descriptor instead.
 func (Color) EnumDescriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{0}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{0}
 }
 
 // Shape has a field of each kind.
@@ -131,7 +131,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[0]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -143,7 +143,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[0]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -156,7 +156,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{0}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Shape) GetText() string {
@@ -346,7 +346,7 @@ type EchoRequest struct {
 
 func (x *EchoRequest) Reset() {
 	*x = EchoRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[1]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +358,7 @@ func (x *EchoRequest) String() string {
 func (*EchoRequest) ProtoMessage() {}
 
 func (x *EchoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[1]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +371,7 @@ func (x *EchoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EchoRequest.ProtoReflect.Descriptor instead.
 func (*EchoRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{1}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *EchoRequest) GetShape() *Shape {
@@ -392,7 +392,7 @@ type EchoResponse struct {
 
 func (x *EchoResponse) Reset() {
 	*x = EchoResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[2]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +404,7 @@ func (x *EchoResponse) String() string {
 func (*EchoResponse) ProtoMessage() {}
 
 func (x *EchoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[2]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +417,7 @@ func (x *EchoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EchoResponse.ProtoReflect.Descriptor instead.
 func (*EchoResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{2}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *EchoResponse) GetShape() *Shape {
@@ -438,7 +438,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[3]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +450,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[3]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +463,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{3}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FailRequest) GetHow() string {
@@ -482,7 +482,7 @@ type FailResponse struct {
 
 func (x *FailResponse) Reset() {
 	*x = FailResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[4]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +494,7 @@ func (x *FailResponse) String() string {
 func (*FailResponse) ProtoMessage() {}
 
 func (x *FailResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[4]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +507,7 @@ func (x *FailResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailResponse.ProtoReflect.Descriptor instead.
 func (*FailResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{4}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{4}
 }
 
 // CountRequest asks for messages.
@@ -521,7 +521,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[5]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +533,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[5]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +546,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{5}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CountRequest) GetTo() int32 {
@@ -567,7 +567,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[6]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +579,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[6]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +592,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{6}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountResponse) GetNumber() int32 {
@@ -613,7 +613,7 @@ type SumRequest struct {
 
 func (x *SumRequest) Reset() {
 	*x = SumRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[7]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +625,7 @@ func (x *SumRequest) String() string {
 func (*SumRequest) ProtoMessage() {}
 
 func (x *SumRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[7]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +638,7 @@ func (x *SumRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SumRequest.ProtoReflect.Descriptor instead.
 func (*SumRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{7}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SumRequest) GetNumber() int32 {
@@ -659,7 +659,7 @@ type SumResponse struct {
 
 func (x *SumResponse) Reset() {
 	*x = SumResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[8]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +671,7 @@ func (x *SumResponse) String() string {
 func (*SumResponse) ProtoMessage() {}
 
 func (x *SumResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[8]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +684,7 @@ func (x *SumResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SumResponse.ProtoReflect.Descriptor instead.
 func (*SumResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{8}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SumResponse) GetSum() int32 {
@@ -705,7 +705,7 @@ type ChatRequest struct {
 
 func (x *ChatRequest) Reset() {
 	*x = ChatRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[9]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +717,7 @@ func (x *ChatRequest) String() string {
 func (*ChatRequest) ProtoMessage() {}
 
 func (x *ChatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[9]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +730,7 @@ func (x *ChatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatRequest.ProtoReflect.Descriptor instead.
 func (*ChatRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{9}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChatRequest) GetText() string {
@@ -751,7 +751,7 @@ type ChatResponse struct {
 
 func (x *ChatResponse) Reset() {
 	*x = ChatResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[10]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +763,7 @@ func (x *ChatResponse) String() string {
 func (*ChatResponse) ProtoMessage() {}
 
 func (x *ChatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[10]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +776,7 @@ func (x *ChatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatResponse.ProtoReflect.Descriptor instead.
 func (*ChatResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{10}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ChatResponse) GetText() string {
@@ -797,7 +797,7 @@ type FlowRequest struct {
 
 func (x *FlowRequest) Reset() {
 	*x = FlowRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[11]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +809,7 @@ func (x *FlowRequest) String() string {
 func (*FlowRequest) ProtoMessage() {}
 
 func (x *FlowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[11]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +822,7 @@ func (x *FlowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowRequest.ProtoReflect.Descriptor instead.
 func (*FlowRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{11}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FlowRequest) GetText() string {
@@ -843,7 +843,7 @@ type FlowResponse struct {
 
 func (x *FlowResponse) Reset() {
 	*x = FlowResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[12]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +855,7 @@ func (x *FlowResponse) String() string {
 func (*FlowResponse) ProtoMessage() {}
 
 func (x *FlowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[12]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +868,7 @@ func (x *FlowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowResponse.ProtoReflect.Descriptor instead.
 func (*FlowResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{12}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FlowResponse) GetText() string {
@@ -891,7 +891,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[13]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +903,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[13]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +916,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{13}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Owner) GetId() string {
@@ -946,7 +946,7 @@ type OwnRequest struct {
 
 func (x *OwnRequest) Reset() {
 	*x = OwnRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[14]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +958,7 @@ func (x *OwnRequest) String() string {
 func (*OwnRequest) ProtoMessage() {}
 
 func (x *OwnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[14]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +971,7 @@ func (x *OwnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnRequest.ProtoReflect.Descriptor instead.
 func (*OwnRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{14}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OwnRequest) GetOwner() *Owner {
@@ -1003,7 +1003,7 @@ type OwnResponse struct {
 
 func (x *OwnResponse) Reset() {
 	*x = OwnResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[15]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1015,7 @@ func (x *OwnResponse) String() string {
 func (*OwnResponse) ProtoMessage() {}
 
 func (x *OwnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[15]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1028,7 @@ func (x *OwnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnResponse.ProtoReflect.Descriptor instead.
 func (*OwnResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{15}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OwnResponse) GetId() string {
@@ -1061,7 +1061,7 @@ type ManageRequest struct {
 
 func (x *ManageRequest) Reset() {
 	*x = ManageRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[16]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1073,7 @@ func (x *ManageRequest) String() string {
 func (*ManageRequest) ProtoMessage() {}
 
 func (x *ManageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[16]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1086,7 @@ func (x *ManageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManageRequest.ProtoReflect.Descriptor instead.
 func (*ManageRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{16}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{16}
 }
 
 // ManageResponse is empty.
@@ -1098,7 +1098,7 @@ type ManageResponse struct {
 
 func (x *ManageResponse) Reset() {
 	*x = ManageResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[17]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1110,7 @@ func (x *ManageResponse) String() string {
 func (*ManageResponse) ProtoMessage() {}
 
 func (x *ManageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[17]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1123,7 @@ func (x *ManageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManageResponse.ProtoReflect.Descriptor instead.
 func (*ManageResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{17}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{17}
 }
 
 // SellRequest is empty.
@@ -1135,7 +1135,7 @@ type SellRequest struct {
 
 func (x *SellRequest) Reset() {
 	*x = SellRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[18]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1147,7 @@ func (x *SellRequest) String() string {
 func (*SellRequest) ProtoMessage() {}
 
 func (x *SellRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[18]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1160,7 @@ func (x *SellRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SellRequest.ProtoReflect.Descriptor instead.
 func (*SellRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{18}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{18}
 }
 
 // SellResponse is empty.
@@ -1172,7 +1172,7 @@ type SellResponse struct {
 
 func (x *SellResponse) Reset() {
 	*x = SellResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[19]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1184,7 @@ func (x *SellResponse) String() string {
 func (*SellResponse) ProtoMessage() {}
 
 func (x *SellResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[19]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1197,7 @@ func (x *SellResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SellResponse.ProtoReflect.Descriptor instead.
 func (*SellResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{19}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{19}
 }
 
 // FeedRequest is one message about a customer.
@@ -1211,7 +1211,7 @@ type FeedRequest struct {
 
 func (x *FeedRequest) Reset() {
 	*x = FeedRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[20]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1223,7 @@ func (x *FeedRequest) String() string {
 func (*FeedRequest) ProtoMessage() {}
 
 func (x *FeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[20]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1236,7 @@ func (x *FeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
 func (*FeedRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{20}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FeedRequest) GetId() string {
@@ -1257,7 +1257,7 @@ type FeedResponse struct {
 
 func (x *FeedResponse) Reset() {
 	*x = FeedResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[21]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1269,7 @@ func (x *FeedResponse) String() string {
 func (*FeedResponse) ProtoMessage() {}
 
 func (x *FeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[21]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1282,7 @@ func (x *FeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedResponse.ProtoReflect.Descriptor instead.
 func (*FeedResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{21}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FeedResponse) GetId() string {
@@ -1301,7 +1301,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[22]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1313,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[22]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1326,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{22}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{22}
 }
 
 // HelloResponse is empty.
@@ -1338,7 +1338,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[23]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1350,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[23]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1363,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{23}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{23}
 }
 
 // ForgottenRequest asks.
@@ -1375,7 +1375,7 @@ type ForgottenRequest struct {
 
 func (x *ForgottenRequest) Reset() {
 	*x = ForgottenRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[24]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1387,7 @@ func (x *ForgottenRequest) String() string {
 func (*ForgottenRequest) ProtoMessage() {}
 
 func (x *ForgottenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[24]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1400,7 @@ func (x *ForgottenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgottenRequest.ProtoReflect.Descriptor instead.
 func (*ForgottenRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{24}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{24}
 }
 
 // ForgottenResponse is empty.
@@ -1412,7 +1412,7 @@ type ForgottenResponse struct {
 
 func (x *ForgottenResponse) Reset() {
 	*x = ForgottenResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[25]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1424,7 @@ func (x *ForgottenResponse) String() string {
 func (*ForgottenResponse) ProtoMessage() {}
 
 func (x *ForgottenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[25]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1437,7 @@ func (x *ForgottenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgottenResponse.ProtoReflect.Descriptor instead.
 func (*ForgottenResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{25}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{25}
 }
 
 // NobodyRequest asks.
@@ -1449,7 +1449,7 @@ type NobodyRequest struct {
 
 func (x *NobodyRequest) Reset() {
 	*x = NobodyRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[26]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1461,7 @@ func (x *NobodyRequest) String() string {
 func (*NobodyRequest) ProtoMessage() {}
 
 func (x *NobodyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[26]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1474,7 @@ func (x *NobodyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NobodyRequest.ProtoReflect.Descriptor instead.
 func (*NobodyRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{26}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{26}
 }
 
 // NobodyResponse is empty.
@@ -1486,7 +1486,7 @@ type NobodyResponse struct {
 
 func (x *NobodyResponse) Reset() {
 	*x = NobodyResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[27]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1498,7 @@ func (x *NobodyResponse) String() string {
 func (*NobodyResponse) ProtoMessage() {}
 
 func (x *NobodyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[27]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1511,7 @@ func (x *NobodyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NobodyResponse.ProtoReflect.Descriptor instead.
 func (*NobodyResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{27}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{27}
 }
 
 // NoPathRequest asks.
@@ -1525,7 +1525,7 @@ type NoPathRequest struct {
 
 func (x *NoPathRequest) Reset() {
 	*x = NoPathRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[28]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1537,7 @@ func (x *NoPathRequest) String() string {
 func (*NoPathRequest) ProtoMessage() {}
 
 func (x *NoPathRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[28]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1550,7 @@ func (x *NoPathRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoPathRequest.ProtoReflect.Descriptor instead.
 func (*NoPathRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{28}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NoPathRequest) GetShape() *Shape {
@@ -1569,7 +1569,7 @@ type NoPathResponse struct {
 
 func (x *NoPathResponse) Reset() {
 	*x = NoPathResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[29]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1581,7 @@ func (x *NoPathResponse) String() string {
 func (*NoPathResponse) ProtoMessage() {}
 
 func (x *NoPathResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[29]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1594,7 @@ func (x *NoPathResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoPathResponse.ProtoReflect.Descriptor instead.
 func (*NoPathResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{29}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{29}
 }
 
 // NoFieldRequest asks.
@@ -1608,7 +1608,7 @@ type NoFieldRequest struct {
 
 func (x *NoFieldRequest) Reset() {
 	*x = NoFieldRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[30]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1620,7 @@ func (x *NoFieldRequest) String() string {
 func (*NoFieldRequest) ProtoMessage() {}
 
 func (x *NoFieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[30]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1633,7 @@ func (x *NoFieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoFieldRequest.ProtoReflect.Descriptor instead.
 func (*NoFieldRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{30}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NoFieldRequest) GetShape() *Shape {
@@ -1652,7 +1652,7 @@ type NoFieldResponse struct {
 
 func (x *NoFieldResponse) Reset() {
 	*x = NoFieldResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[31]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1664,7 @@ func (x *NoFieldResponse) String() string {
 func (*NoFieldResponse) ProtoMessage() {}
 
 func (x *NoFieldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[31]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1677,7 @@ func (x *NoFieldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoFieldResponse.ProtoReflect.Descriptor instead.
 func (*NoFieldResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{31}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{31}
 }
 
 // NoTextRequest asks.
@@ -1691,7 +1691,7 @@ type NoTextRequest struct {
 
 func (x *NoTextRequest) Reset() {
 	*x = NoTextRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[32]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1703,7 @@ func (x *NoTextRequest) String() string {
 func (*NoTextRequest) ProtoMessage() {}
 
 func (x *NoTextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[32]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1716,7 @@ func (x *NoTextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoTextRequest.ProtoReflect.Descriptor instead.
 func (*NoTextRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{32}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NoTextRequest) GetShape() *Shape {
@@ -1735,7 +1735,7 @@ type NoTextResponse struct {
 
 func (x *NoTextResponse) Reset() {
 	*x = NoTextResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[33]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1747,7 @@ func (x *NoTextResponse) String() string {
 func (*NoTextResponse) ProtoMessage() {}
 
 func (x *NoTextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[33]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1760,7 @@ func (x *NoTextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoTextResponse.ProtoReflect.Descriptor instead.
 func (*NoTextResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{33}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{33}
 }
 
 // InListRequest asks.
@@ -1774,7 +1774,7 @@ type InListRequest struct {
 
 func (x *InListRequest) Reset() {
 	*x = InListRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[34]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1786,7 @@ func (x *InListRequest) String() string {
 func (*InListRequest) ProtoMessage() {}
 
 func (x *InListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[34]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1799,7 @@ func (x *InListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InListRequest.ProtoReflect.Descriptor instead.
 func (*InListRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{34}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *InListRequest) GetShape() *Shape {
@@ -1818,7 +1818,7 @@ type InListResponse struct {
 
 func (x *InListResponse) Reset() {
 	*x = InListResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[35]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1830,7 @@ func (x *InListResponse) String() string {
 func (*InListResponse) ProtoMessage() {}
 
 func (x *InListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[35]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1843,7 @@ func (x *InListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InListResponse.ProtoReflect.Descriptor instead.
 func (*InListResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{35}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{35}
 }
 
 // InOneofRequest asks.
@@ -1857,7 +1857,7 @@ type InOneofRequest struct {
 
 func (x *InOneofRequest) Reset() {
 	*x = InOneofRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[36]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1869,7 @@ func (x *InOneofRequest) String() string {
 func (*InOneofRequest) ProtoMessage() {}
 
 func (x *InOneofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[36]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1882,7 @@ func (x *InOneofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InOneofRequest.ProtoReflect.Descriptor instead.
 func (*InOneofRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{36}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InOneofRequest) GetShape() *Shape {
@@ -1901,7 +1901,7 @@ type InOneofResponse struct {
 
 func (x *InOneofResponse) Reset() {
 	*x = InOneofResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[37]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +1913,7 @@ func (x *InOneofResponse) String() string {
 func (*InOneofResponse) ProtoMessage() {}
 
 func (x *InOneofResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[37]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +1926,7 @@ func (x *InOneofResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InOneofResponse.ProtoReflect.Descriptor instead.
 func (*InOneofResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{37}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{37}
 }
 
 // NoAdminFieldRequest asks.
@@ -1940,7 +1940,7 @@ type NoAdminFieldRequest struct {
 
 func (x *NoAdminFieldRequest) Reset() {
 	*x = NoAdminFieldRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[38]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +1952,7 @@ func (x *NoAdminFieldRequest) String() string {
 func (*NoAdminFieldRequest) ProtoMessage() {}
 
 func (x *NoAdminFieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[38]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +1965,7 @@ func (x *NoAdminFieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAdminFieldRequest.ProtoReflect.Descriptor instead.
 func (*NoAdminFieldRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{38}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NoAdminFieldRequest) GetShape() *Shape {
@@ -1984,7 +1984,7 @@ type NoAdminFieldResponse struct {
 
 func (x *NoAdminFieldResponse) Reset() {
 	*x = NoAdminFieldResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[39]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +1996,7 @@ func (x *NoAdminFieldResponse) String() string {
 func (*NoAdminFieldResponse) ProtoMessage() {}
 
 func (x *NoAdminFieldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[39]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2009,7 @@ func (x *NoAdminFieldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAdminFieldResponse.ProtoReflect.Descriptor instead.
 func (*NoAdminFieldResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{39}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{39}
 }
 
 // NoServiceRequest asks.
@@ -2021,7 +2021,7 @@ type NoServiceRequest struct {
 
 func (x *NoServiceRequest) Reset() {
 	*x = NoServiceRequest{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[40]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2033,7 @@ func (x *NoServiceRequest) String() string {
 func (*NoServiceRequest) ProtoMessage() {}
 
 func (x *NoServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[40]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2046,7 @@ func (x *NoServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoServiceRequest.ProtoReflect.Descriptor instead.
 func (*NoServiceRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{40}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{40}
 }
 
 // NoServiceResponse is empty.
@@ -2058,7 +2058,7 @@ type NoServiceResponse struct {
 
 func (x *NoServiceResponse) Reset() {
 	*x = NoServiceResponse{}
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[41]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2070,7 @@ func (x *NoServiceResponse) String() string {
 func (*NoServiceResponse) ProtoMessage() {}
 
 func (x *NoServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_service_internal_testproto_testproto_proto_msgTypes[41]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,14 +2083,14 @@ func (x *NoServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoServiceResponse.ProtoReflect.Descriptor instead.
 func (*NoServiceResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP(), []int{41}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{41}
 }
 
-var File_pkg_service_internal_testproto_testproto_proto protoreflect.FileDescriptor
+var File_pkg_internal_testproto_testproto_proto protoreflect.FileDescriptor
 
-const file_pkg_service_internal_testproto_testproto_proto_rawDesc = "" +
+const file_pkg_internal_testproto_testproto_proto_rawDesc = "" +
 	"\n" +
-	".pkg/service/internal/testproto/testproto.proto\x12\vservicetest\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"\xcb\a\n" +
+	"&pkg/internal/testproto/testproto.proto\x12\vservicetest\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"\xcb\a\n" +
 	"\x05Shape\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
@@ -2242,23 +2242,23 @@ const file_pkg_service_internal_testproto_testproto_proto_rawDesc = "" +
 	"\n" +
 	"shape.text\x12\x05email\x12T\n" +
 	"\tNoService\x12\x1d.servicetest.NoServiceRequest\x1a\x1e.servicetest.NoServiceResponse\"\b\xc2\xf3\x18\x04\x1a\x02\n" +
-	"\x00BAZ?github.com/m3o/backend/pkg/service/internal/testproto;testprotob\x06proto3"
+	"\x00B9Z7github.com/m3o/backend/pkg/internal/testproto;testprotob\x06proto3"
 
 var (
-	file_pkg_service_internal_testproto_testproto_proto_rawDescOnce sync.Once
-	file_pkg_service_internal_testproto_testproto_proto_rawDescData []byte
+	file_pkg_internal_testproto_testproto_proto_rawDescOnce sync.Once
+	file_pkg_internal_testproto_testproto_proto_rawDescData []byte
 )
 
-func file_pkg_service_internal_testproto_testproto_proto_rawDescGZIP() []byte {
-	file_pkg_service_internal_testproto_testproto_proto_rawDescOnce.Do(func() {
-		file_pkg_service_internal_testproto_testproto_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_pkg_service_internal_testproto_testproto_proto_rawDesc), len(file_pkg_service_internal_testproto_testproto_proto_rawDesc)))
+func file_pkg_internal_testproto_testproto_proto_rawDescGZIP() []byte {
+	file_pkg_internal_testproto_testproto_proto_rawDescOnce.Do(func() {
+		file_pkg_internal_testproto_testproto_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_pkg_internal_testproto_testproto_proto_rawDesc), len(file_pkg_internal_testproto_testproto_proto_rawDesc)))
 	})
-	return file_pkg_service_internal_testproto_testproto_proto_rawDescData
+	return file_pkg_internal_testproto_testproto_proto_rawDescData
 }
 
-var file_pkg_service_internal_testproto_testproto_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pkg_service_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
-var file_pkg_service_internal_testproto_testproto_proto_goTypes = []any{
+var file_pkg_internal_testproto_testproto_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_pkg_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_pkg_internal_testproto_testproto_proto_goTypes = []any{
 	(Color)(0),                    // 0: servicetest.Color
 	(*Shape)(nil),                 // 1: servicetest.Shape
 	(*EchoRequest)(nil),           // 2: servicetest.EchoRequest
@@ -2310,7 +2310,7 @@ var file_pkg_service_internal_testproto_testproto_proto_goTypes = []any{
 	(*fieldmaskpb.FieldMask)(nil), // 48: google.protobuf.FieldMask
 	(*structpb.Struct)(nil),       // 49: google.protobuf.Struct
 }
-var file_pkg_service_internal_testproto_testproto_proto_depIdxs = []int32{
+var file_pkg_internal_testproto_testproto_proto_depIdxs = []int32{
 	0,  // 0: servicetest.Shape.color:type_name -> servicetest.Color
 	1,  // 1: servicetest.Shape.inner:type_name -> servicetest.Shape
 	1,  // 2: servicetest.Shape.shapes:type_name -> servicetest.Shape
@@ -2378,12 +2378,12 @@ var file_pkg_service_internal_testproto_testproto_proto_depIdxs = []int32{
 	0,  // [0:20] is the sub-list for field type_name
 }
 
-func init() { file_pkg_service_internal_testproto_testproto_proto_init() }
-func file_pkg_service_internal_testproto_testproto_proto_init() {
-	if File_pkg_service_internal_testproto_testproto_proto != nil {
+func init() { file_pkg_internal_testproto_testproto_proto_init() }
+func file_pkg_internal_testproto_testproto_proto_init() {
+	if File_pkg_internal_testproto_testproto_proto != nil {
 		return
 	}
-	file_pkg_service_internal_testproto_testproto_proto_msgTypes[0].OneofWrappers = []any{
+	file_pkg_internal_testproto_testproto_proto_msgTypes[0].OneofWrappers = []any{
 		(*Shape_First)(nil),
 		(*Shape_Second)(nil),
 	}
@@ -2391,18 +2391,18 @@ func file_pkg_service_internal_testproto_testproto_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_service_internal_testproto_testproto_proto_rawDesc), len(file_pkg_service_internal_testproto_testproto_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_internal_testproto_testproto_proto_rawDesc), len(file_pkg_internal_testproto_testproto_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   5,
 		},
-		GoTypes:           file_pkg_service_internal_testproto_testproto_proto_goTypes,
-		DependencyIndexes: file_pkg_service_internal_testproto_testproto_proto_depIdxs,
-		EnumInfos:         file_pkg_service_internal_testproto_testproto_proto_enumTypes,
-		MessageInfos:      file_pkg_service_internal_testproto_testproto_proto_msgTypes,
+		GoTypes:           file_pkg_internal_testproto_testproto_proto_goTypes,
+		DependencyIndexes: file_pkg_internal_testproto_testproto_proto_depIdxs,
+		EnumInfos:         file_pkg_internal_testproto_testproto_proto_enumTypes,
+		MessageInfos:      file_pkg_internal_testproto_testproto_proto_msgTypes,
 	}.Build()
-	File_pkg_service_internal_testproto_testproto_proto = out.File
-	file_pkg_service_internal_testproto_testproto_proto_goTypes = nil
-	file_pkg_service_internal_testproto_testproto_proto_depIdxs = nil
+	File_pkg_internal_testproto_testproto_proto = out.File
+	file_pkg_internal_testproto_testproto_proto_goTypes = nil
+	file_pkg_internal_testproto_testproto_proto_depIdxs = nil
 }
