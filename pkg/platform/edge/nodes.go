@@ -8,6 +8,8 @@ import (
 
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/auth"
 )
 
 const (
@@ -37,6 +39,7 @@ type nodes struct {
 // entry is what is known of one service.
 type entry struct {
 	addresses []string
+	outside   map[string]bool // the endpoints that are reachable from outside
 	truths    map[string]bool // the parameters that are true or false, as "Usage.ReadMonthlyTotal detail"
 	asked     time.Time       // when the registry was last asked
 	seen      time.Time       // when it last had nodes
@@ -59,7 +62,7 @@ func (n *nodes) find(service string) (entry, error) {
 	found, err := n.registry.GetService(service)
 	switch {
 	case err == nil && len(found) > 0:
-		e = entry{addresses: addressesOf(found), truths: truthsOf(found), asked: now, seen: now}
+		e = entry{addresses: addressesOf(found), outside: outsideOf(found), truths: truthsOf(found), asked: now, seen: now}
 	case err == nil || isNotFound(err):
 		e.asked = now
 		if now.Sub(e.seen) > forget {
@@ -101,6 +104,23 @@ func addressesOf(services []*registry.Service) []string {
 		}
 	}
 	return addresses
+}
+
+// outsideOf finds the endpoints that say they are for everybody or for customers. Whatever says nothing, as Micro's own
+// services do, is not reachable; nor is what one of several versions of a service says otherwise.
+func outsideOf(services []*registry.Service) map[string]bool {
+	outside := make(map[string]bool)
+	for _, s := range services {
+		for _, endpoint := range s.Endpoints {
+			access := endpoint.Metadata[auth.EndpointKey]
+			open := access == auth.ForPublic.String() || access == auth.ForCustomer.String()
+			if before, ok := outside[endpoint.Name]; ok {
+				open = open && before
+			}
+			outside[endpoint.Name] = open
+		}
+	}
+	return outside
 }
 
 // truthsOf finds the parameters that are true or false: a query does not tell them from text.
