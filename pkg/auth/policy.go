@@ -39,6 +39,9 @@ func (a Access) String() string {
 	return names[a]
 }
 
+// Outside tells whether a method is reachable from outside of the platform at all.
+func (a Access) Outside() bool { return a == ForPublic || a == ForCustomer }
+
 // EndpointKey is where an endpoint says in the registry for whom it is: with the name of its Access. It is what the HTTP
 // API goes by; the service goes by the policy itself.
 const EndpointKey = "access"

@@ -32,6 +32,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	// Before anything of the body is looked at: who may not call is told nothing else.
 	caller, err := s.authorize(ss.Context(), m)
 	if err != nil {
+		discard(ss, m)
 		return answer(m.endpoint, err)
 	}
 	enc, err := formatOf(ss.Context())
@@ -39,6 +40,14 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 		return answer(m.endpoint, err)
 	}
 	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}))
+}
+
+// discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
+// sending, and its caller would see a broken call (500) instead of the refusal.
+func discard(ss grpc.ServerStream, m *method) {
+	if !m.desc.IsStreamingClient() {
+		_ = ss.RecvMsg(new(bytes.Frame)) // whatever is wrong with it, the refusal is the answer
+	}
 }
 
 // authorize tells who calls, or why they may not.

@@ -22,6 +22,9 @@ func (c *Client) RPC(token string) *RPC {
 	return &RPC{Client: grpc.NewClient(client.Broker(memory.NewBroker())), proxy: c.Proxy, token: token}
 }
 
+// As returns a client with another token, which shares the connections.
+func (r *RPC) As(token string) *RPC { return &RPC{Client: r.Client, proxy: r.proxy, token: token} }
+
 // Call makes a call through the proxy.
 func (r *RPC) Call(ctx context.Context, request client.Request, response any, opts ...client.CallOption) error {
 	if r.token != "" {
