@@ -9,6 +9,7 @@
 package billing
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -202,7 +203,7 @@ var File_billing_proto_billing_proto protoreflect.FileDescriptor
 
 const file_billing_proto_billing_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbilling/proto/billing.proto\x12\abilling\"\xa0\x01\n" +
+	"\x1bbilling/proto/billing.proto\x12\abilling\x1a\x1bpkg/auth/proto/access.proto\"\xa0\x01\n" +
 	"\x04Tier\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -213,9 +214,10 @@ const file_billing_proto_billing_proto_rawDesc = "" +
 	"rate_limit\x18\x06 \x01(\x03R\trateLimit\"\x12\n" +
 	"\x10ListTiersRequest\"8\n" +
 	"\x11ListTiersResponse\x12#\n" +
-	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers2M\n" +
-	"\aBilling\x12B\n" +
-	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponseB.Z,github.com/m3o/backend/billing/proto;billingb\x06proto3"
+	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers2U\n" +
+	"\aBilling\x12J\n" +
+	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00B.Z,github.com/m3o/backend/billing/proto;billingb\x06proto3"
 
 var (
 	file_billing_proto_billing_proto_rawDescOnce sync.Once

@@ -6,6 +6,7 @@ import (
 
 	pb "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/errors"
 )
 
@@ -19,6 +20,9 @@ func (h *Customers) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.U
 	}
 	change, err := changeOf(req)
 	if err != nil {
+		return err
+	}
+	if err := mayChange(auth.CallerFrom(ctx), change); err != nil {
 		return err
 	}
 	c, err := h.core.Update(ctx, change)
@@ -55,4 +59,18 @@ func changeOf(req *pb.UpdateRequest) (service.Change, error) {
 		}
 	}
 	return change, nil
+}
+
+// mayChange refuses what only an admin may change: a customer who could would prove any address and lift any ban.
+func mayChange(caller auth.Caller, change service.Change) error {
+	if caller.Kind == auth.Admin {
+		return nil
+	}
+	switch {
+	case change.Email != nil:
+		return errors.Forbidden("update_mask: only an admin may change email")
+	case change.Status != nil:
+		return errors.Forbidden("update_mask: only an admin may change status")
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	pb "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/service/servicetest"
 )
 
 // updateRequest asks to update the fields that the paths name.
@@ -60,4 +61,30 @@ func TestUpdate(t *testing.T) {
 		_, got := e.core.UpdateArgsForCall(0)
 		assert.Equal(t, service.Change{ID: id, Name: new(""), Meta: new(map[string]string)}, got)
 	})
+}
+
+// What proves an address or lifts a ban is an admin's; the rest is the customer's own.
+func TestUpdateByACustomer(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		paths   []string
+		refused string
+	}{
+		{[]string{"name"}, ""},
+		{[]string{"meta", "name"}, ""},
+		{[]string{"email"}, "update_mask: only an admin may change email$"},
+		{[]string{"status"}, "update_mask: only an admin may change status$"},
+		{[]string{"name", "status"}, "update_mask: only an admin may change status$"},
+	} {
+		e := setup(t)
+		e.core.UpdateReturns(jane, nil)
+		_, err := pb.NewCustomersService("customers", e.raw.As(servicetest.Customer(id))).Update(t.Context(), updateRequest(tc.paths...))
+		if tc.refused != "" {
+			servicetest.RequireError(t, err, 403, "customers.Customers.Update", tc.refused)
+			require.Zero(t, e.calls())
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 1, e.calls())
+	}
 }

@@ -9,6 +9,7 @@
 package customers
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -249,9 +250,9 @@ func (x *CreateResponse) GetCustomer() *Customer {
 // ReadRequest names a customer by exactly one of its fields.
 type ReadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The customer's id.
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The customer's address, in any case.
+	// The customer's address, in any case. Only for an admin.
 	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -482,7 +483,7 @@ type UpdateRequest struct {
 	// changed if it is of that version. Required.
 	Customer *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
 	// Which fields to change, at least one of name, meta, email and status. Meta is replaced as a whole. A status can be
-	// any but inactive, which Delete gives. Required.
+	// any but inactive, which Delete gives. Status and email can be changed by an admin only: 403. Required.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -581,9 +582,9 @@ func (x *UpdateResponse) GetCustomer() *Customer {
 // DeleteRequest names a customer by exactly one of its fields.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The customer's id.
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The customer's address, in any case.
+	// The customer's address, in any case. Only for an admin.
 	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -674,7 +675,7 @@ var File_customers_proto_customers_proto protoreflect.FileDescriptor
 
 const file_customers_proto_customers_proto_rawDesc = "" +
 	"\n" +
-	"\x1fcustomers/proto/customers.proto\x12\tcustomers\x1a google/protobuf/field_mask.proto\"\x96\x02\n" +
+	"\x1fcustomers/proto/customers.proto\x12\tcustomers\x1a google/protobuf/field_mask.proto\x1a\x1bpkg/auth/proto/access.proto\"\x96\x02\n" +
 	"\bCustomer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x18\n" +
@@ -719,13 +720,18 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"\x10\n" +
-	"\x0eDeleteResponse2\xba\x02\n" +
-	"\tCustomers\x12=\n" +
-	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\x127\n" +
-	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\x127\n" +
-	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\x12=\n" +
-	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\x12=\n" +
-	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponseB2Z0github.com/m3o/backend/customers/proto;customersb\x06proto3"
+	"\x0eDeleteResponse2\x8d\x03\n" +
+	"\tCustomers\x12M\n" +
+	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
+	"\x1a\b\n" +
+	"\x06signup\x12J\n" +
+	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
+	"\x02id\x12\x05email\x12?\n" +
+	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12R\n" +
+	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer.id\x12P\n" +
+	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
+	"\x02id\x12\x05emailB2Z0github.com/m3o/backend/customers/proto;customersb\x06proto3"
 
 var (
 	file_customers_proto_customers_proto_rawDescOnce sync.Once

@@ -8,6 +8,7 @@ package customers
 import (
 	fmt "fmt"
 	proto "github.com/golang/protobuf/proto"
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	_ "google.golang.org/protobuf/types/known/fieldmaskpb"
 	math "math"
 )

@@ -9,6 +9,7 @@
 package mixpanel
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -110,12 +111,13 @@ var File_mixpanel_proto_mixpanel_proto protoreflect.FileDescriptor
 
 const file_mixpanel_proto_mixpanel_proto_rawDesc = "" +
 	"\n" +
-	"\x1dmixpanel/proto/mixpanel.proto\x12\bmixpanel\"\r\n" +
+	"\x1dmixpanel/proto/mixpanel.proto\x12\bmixpanel\x1a\x1bpkg/auth/proto/access.proto\"\r\n" +
 	"\vPingRequest\"\"\n" +
 	"\fPingResponse\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x03R\x04time2A\n" +
-	"\bMixpanel\x125\n" +
-	"\x04Ping\x12\x15.mixpanel.PingRequest\x1a\x16.mixpanel.PingResponseB0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
+	"\x04time\x18\x01 \x01(\x03R\x04time2I\n" +
+	"\bMixpanel\x12=\n" +
+	"\x04Ping\x12\x15.mixpanel.PingRequest\x1a\x16.mixpanel.PingResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00B0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
 
 var (
 	file_mixpanel_proto_mixpanel_proto_rawDescOnce sync.Once

@@ -3,7 +3,9 @@ package acceptance
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -11,37 +13,61 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	customers "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/pkg/acceptance/client"
 )
 
-// load creates customers, a hundred a second, and remembers which were answered.
+// load makes a hundred calls a second and remembers which were answered. Half of them are an operator's, who creates
+// customers by RPC through the proxy; the other half are customers', who change their own names over HTTP.
 type load struct {
-	stop     func()
-	mu       sync.Mutex
-	answered map[string]string // id by address
-	failed   atomic.Int64
+	stop   func()
+	failed atomic.Int64
+
+	mu      sync.Mutex
+	created map[string]string // id by address
+	changed int               // how many names
+	owners  []*owner
 }
 
-// rate is the pause between two calls.
-const rate = 10 * time.Millisecond
+// owner is a customer who changes their own name again and again.
+type owner struct {
+	id     string
+	client *client.Client
+	// asked is the number in the name that was asked for last, answered the one that was answered last.
+	asked, answered int
+}
+
+const (
+	// rate is the pause between two calls of each half.
+	rate = 20 * time.Millisecond
+	// owners is how many customers change their names.
+	owners = 10
+)
 
 func startLoad(t *testing.T, p *platform, name string) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{answered: make(map[string]string)}
+	l := &load{created: make(map[string]string)}
+	for i := range owners {
+		id := p.customer(t, fmt.Sprintf("%s.owner.%d@example.com", name, i))
+		l.owners = append(l.owners, &owner{id: id, client: p.as(t, client.Customer(id))})
+	}
 	var calls sync.WaitGroup
+	api := customers.NewCustomersService("customers", p.admin(t))
 	calls.Go(func() {
-		ticker := time.NewTicker(rate)
-		defer ticker.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
+		for i := range every(ctx, rate) {
 			email := fmt.Sprintf("%s.%d@example.com", name, i)
-			calls.Go(func() { l.create(t.Context(), p, email) })
+			calls.Go(func() { l.create(t.Context(), api, email) })
 		}
 	})
+	for _, o := range l.owners {
+		calls.Go(func() {
+			for range every(ctx, owners*rate) { // one after the other, so that it is known which was the last
+				l.change(t.Context(), o)
+			}
+		})
+	}
 	var once sync.Once
 	l.stop = func() {
 		once.Do(func() {
@@ -53,41 +79,84 @@ func startLoad(t *testing.T, p *platform, name string) *load {
 	return l
 }
 
-func (l *load) create(ctx context.Context, p *platform, email string) {
-	a, err := p.Post(ctx, "/customers/Create", `{"email": "`+email+`"}`)
-	customer, _ := a.Fields()["customer"].(map[string]any)
-	id, _ := customer["id"].(string)
-	if err != nil || a.Code != http.StatusOK || id == "" {
+// every counts the ticks until the context ends.
+func every(ctx context.Context, pause time.Duration) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		ticker := time.NewTicker(pause)
+		defer ticker.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+func (l *load) create(ctx context.Context, api customers.CustomersService, email string) {
+	rsp, err := api.Create(ctx, &customers.CreateRequest{Email: email})
+	if err != nil || rsp.GetCustomer().GetId() == "" {
 		l.failed.Add(1)
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answered[email] = id
+	l.created[email] = rsp.Customer.Id
 }
 
-func (l *load) count() int {
+func (l *load) change(ctx context.Context, o *owner) {
+	o.asked++
+	a, err := o.client.Post(ctx, "/customers/Update",
+		fmt.Sprintf(`{"customer": {"id": %q, "name": "%d"}, "update_mask": "name"}`, o.id, o.asked))
+	if err != nil || a.Code != http.StatusOK {
+		l.failed.Add(1)
+		return
+	}
+	o.answered = o.asked
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.answered)
+	l.changed++
 }
 
-// more waits until n further calls have been answered.
+// count is how many calls of each half were answered.
+func (l *load) count() (created, changed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.created), l.changed
+}
+
+// more waits until n further calls have been answered, half of them over HTTP.
 func (l *load) more(t *testing.T, n int, within time.Duration) {
 	t.Helper()
-	before := l.count()
-	require.Eventually(t, func() bool { return l.count() >= before+n }, within, rate, "calls are not answered any more")
+	beforeCreated, beforeChanged := l.count()
+	require.Eventually(t, func() bool {
+		created, changed := l.count()
+		return created >= beforeCreated+n/2 && changed >= beforeChanged+n/2
+	}, within, rate, "calls are not answered any more")
 }
 
-// check reads every customer that was answered.
+// check looks for everything that was answered, when nothing calls any more.
 func (l *load) check(t *testing.T, p *platform) {
 	t.Helper()
-	for email, id := range l.answered {
-		a, err := p.Post(t.Context(), "/customers/Read", `{"email": "`+email+`"}`)
+	api := customers.NewCustomersService("customers", p.admin(t))
+	for email, id := range l.created {
+		rsp, err := api.Read(t.Context(), &customers.ReadRequest{Email: email})
+		require.NoError(t, err, "%s was answered and is lost", email)
+		require.Equal(t, id, rsp.Customer.Id)
+	}
+	for _, o := range l.owners {
+		a, err := o.client.Post(t.Context(), "/customers/Read", "")
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, a.Code, "%s was answered and is lost: %s", email, a.Body)
+		require.Equal(t, http.StatusOK, a.Code, "%s", a.Body)
 		customer, _ := a.Fields()["customer"].(map[string]any)
-		require.Equal(t, id, customer["id"])
+		require.Equal(t, o.id, customer["id"])
+		name, err := strconv.Atoi(fmt.Sprint(customer["name"]))
+		require.NoError(t, err)
+		require.True(t, o.answered <= name && name <= o.asked, "the name is %d, the last one answered %d, of %d", name, o.answered, o.asked)
 	}
 }
 
@@ -112,7 +181,7 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 			require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
 			require.Eventually(t, func() bool { return p.running(name, victim) }, recovery, rate, "%s does not come back", name)
 			l.more(t, 50, recovery)
-			p.answers(t, "/customers/List", "{}", recovery)
+			answers(t, l.owners[0].client, "/customers/Read", "{}", recovery)
 			require.Eventually(t, func() bool {
 				_, err := p.Call(t.Context(), "customers", "Customers.List", "{}")
 				return err == nil
@@ -130,7 +199,8 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 	require.True(t, p.start(t, "customers"))
 	require.Len(t, p.binaries(), 1)
 	l.check(t, p)
-	t.Logf("%d customers were answered, all of them are there; %d calls failed meanwhile", l.count(), l.failed.Load())
+	created, changed := l.count()
+	t.Logf("%d customers and %d names were answered, all of them are there; %d calls failed meanwhile", created, changed, l.failed.Load())
 }
 
 // running tells whether a service runs in another process than the one that was killed.
@@ -151,6 +221,7 @@ func (p *platform) running(name string, killed int) bool {
 func TestNothingOutlivesTheServer(t *testing.T) {
 	t.Parallel()
 	p := boot(t, "customers")
+	jane := p.as(t, client.Customer(p.customer(t, "jane@example.com")))
 	before := p.tree()
 	require.NoError(t, p.cmd.Process.Kill())
 	<-p.done
@@ -163,6 +234,6 @@ func TestNothingOutlivesTheServer(t *testing.T) {
 		return len(p.binaries()) == 0
 	}, recovery, rate)
 	require.True(t, p.start(t), "the services come back without being named")
-	p.answers(t, "/customers/List", "{}", recovery)
+	answers(t, jane, "/customers/Read", "{}", recovery)
 	require.Len(t, p.binaries(), 1)
 }

@@ -17,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/stretchr/testify/require"
 
+	customers "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/pkg/acceptance/client"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -128,7 +130,8 @@ func (p *platform) start(t *testing.T, names ...string) bool {
 	p.cmd.Env = append(os.Environ(), p.Env...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.API = "http://" + state.Addresses{Port: p.port}.Of("api")
+	addresses := state.Addresses{Port: p.port}
+	p.API, p.Proxy = "http://"+addresses.Of("api"), addresses.Of("proxy")
 	require.NoError(t, p.cmd.Start())
 	cmd, done := p.cmd, p.done
 	go func() {
@@ -242,8 +245,30 @@ func (p *platform) logs(t *testing.T) {
 	}
 }
 
+// as returns a client with a token of the account.
+func (p *platform) as(t *testing.T, account *auth.Account) *client.Client {
+	t.Helper()
+	token, err := p.Issue(account, time.Hour)
+	require.NoError(t, err)
+	return p.As(token)
+}
+
+// admin returns a client for RPCs of an operator.
+func (p *platform) admin(t *testing.T) *client.RPC {
+	t.Helper()
+	return p.RPC(p.as(t, client.Admin).Token)
+}
+
+// customer makes a customer and returns their id.
+func (p *platform) customer(t *testing.T, email string) string {
+	t.Helper()
+	rsp, err := customers.NewCustomersService("customers", p.admin(t)).Create(t.Context(), &customers.CreateRequest{Email: email})
+	require.NoError(t, err)
+	return rsp.Customer.Id
+}
+
 // answers waits until a call is answered with 200 again.
-func (p *platform) answers(t *testing.T, path, body string, within time.Duration) {
+func answers(t *testing.T, p *client.Client, path, body string, within time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()

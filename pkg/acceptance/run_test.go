@@ -39,7 +39,8 @@ func TestTwoPlatformsBesideEachOther(t *testing.T) {
 	require.NoError(t, err, out)
 	<-one.done
 	require.Zero(t, one.cmd.ProcessState.ExitCode())
-	two.answers(t, "/customers/List", "{}", time.Second)
+	_, err = two.Call(t.Context(), "customers", "Customers.List", `{}`)
+	require.NoError(t, err)
 }
 
 func TestCommands(t *testing.T) {
@@ -51,7 +52,7 @@ func TestCommands(t *testing.T) {
 		return out
 	}
 	run("run", filepath.Join(repository, "mixpanel"))
-	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
+	answers(t, p.Client, "/mixpanel/Ping", "{}", 30*time.Second)
 	require.Contains(t, run("status"), "running")
 	require.Contains(t, run("services"), "mixpanel")
 	require.Contains(t, run("logs", "mixpanel"), "mixpanel")
@@ -63,7 +64,7 @@ func TestCommands(t *testing.T) {
 	after := p.binaries()
 	require.Len(t, after, 1)
 	require.NotEqual(t, before[0].pid, after[0].pid)
-	p.answers(t, "/mixpanel/Ping", "{}", 30*time.Second)
+	answers(t, p.Client, "/mixpanel/Ping", "{}", 30*time.Second)
 	run("config", "set", "a.b", "4")
 	require.Equal(t, "4", strings.TrimSpace(run("config", "get", "a.b")))
 	_, err := p.Run(t.Context(), "config", "set", "micro.billing.currency", "nonsense")

@@ -1,4 +1,32 @@
-// Package auth tells who is calling.
+// Package auth tells who is calling, and who may.
+//
+// # Who is calling
+//
+// A Caller is anonymous, a customer, an admin (an operator), a service, or other: somebody with an account that is none of
+// these, who gets no more than somebody without one. It is taken from Micro's account, which is taken from the token, and
+// only from what the platform has signed: the type, the scopes, the namespace, a customer's id, and a service's name, which
+// the runtime puts into the metadata of the account it issues. Handlers get it with CallerFrom.
+//
+// # Who may
+//
+// Every RPC declares in its proto who may call it, with the option (access.policy):
+//
+//	option (access.policy).public = {};                                   // everybody
+//	option (access.policy).customer = {id: "id", services: ["signup"]};   // the customer, admins, the services named
+//	option (access.policy).admin = {services: ["signup"]};                // admins, the services named
+//	option (access.policy).gateway = {};                                  // the gateway, and not even admins
+//
+// pkg/service reads it when a handler is registered. An RPC that declares nothing, or a field that there is not, stops the
+// start. README.md has the policies of all services, made of their protos.
+//
+// The order of a call: a header that is no good token is 401, whatever the RPC; who needs to be known and is not is 401; who
+// is known and may not is 403; only then the request is decoded (400). A customer's request is about themself before
+// the handler sees it: the field that has the id is filled when it is empty, and 403 when it is another's. So is each
+// message of a stream. A field that names a customer in another way, such as an address, cannot be compared: it is
+// declared as one of admin_fields, and 403 when a customer gives it. Who may say that an RPC is about everybody is an admin,
+// or a service that the RPC names; to be a service is not enough.
+//
+// # Tokens
 //
 // Local puts itself in front of Micro's client of the auth service, so that a call costs no other call: a token is checked
 // with the platform's public key once and remembered until it expires, and the access rules are remembered too.
@@ -11,4 +39,7 @@
 // A changed rule takes effect after RulesAge. While the auth service is away, the rules that were last known stay in
 // effect, for as long as it takes: a platform whose auth service is down goes on as it was. Only a process that starts
 // meanwhile knows no rules, and refuses calls until it does.
+//
+// A policy is part of the binary: a changed one takes effect when the service is restarted, and the HTTP API may know the
+// earlier one for a second more; the service itself never does.
 package auth

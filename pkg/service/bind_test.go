@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/server"
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"github.com/stretchr/testify/assert"
@@ -14,8 +15,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/service"
-	pb "github.com/m3o/backend/pkg/service/internal/testproto"
 )
 
 // The types below have the name of the proto service Shapes and do not fit it.
@@ -74,6 +75,9 @@ func extra() any {
 	return &Shapes{}
 }
 
+// nobody is who has a token here.
+func nobody(string) (*auth.Account, error) { return nil, auth.ErrInvalidToken }
+
 // What is served is what the proto says: a handler that has less, more or something else stops the start.
 func TestHandlersThatDoNotFit(t *testing.T) {
 	t.Parallel()
@@ -84,7 +88,7 @@ func TestHandlersThatDoNotFit(t *testing.T) {
 		"register handler Shapes: method Count of proto service servicetest.Shapes: expected func(context.Context, server.Stream) error":              unary(),
 		"register handler Shapes: method Backdoor is not in proto service servicetest.Shapes":                                                         extra(),
 	} {
-		s, err := service.NewServer(grpcserver.NewServer(server.Name("shaper"), server.Address("127.0.0.1:0")))
+		s, err := service.NewServer(grpcserver.NewServer(server.Name("shaper"), server.Address("127.0.0.1:0")), nobody)
 		require.NoError(t, err)
 		require.EqualError(t, s.Handle(s.NewHandler(h)), want)
 		require.EqualError(t, s.Start(), want)
@@ -93,7 +97,7 @@ func TestHandlersThatDoNotFit(t *testing.T) {
 
 func TestHandlerTwice(t *testing.T) {
 	t.Parallel()
-	s, err := service.NewServer(grpcserver.NewServer(server.Name("shaper"), server.Address("127.0.0.1:0")))
+	s, err := service.NewServer(grpcserver.NewServer(server.Name("shaper"), server.Address("127.0.0.1:0")), nobody)
 	require.NoError(t, err)
 	require.NoError(t, pb.RegisterShapesHandler(s, &shapes{}))
 	require.ErrorContains(t, pb.RegisterShapesHandler(s, &shapes{}), "there is a handler of that name already")

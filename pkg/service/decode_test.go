@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/m3o/backend/pkg/errors"
-	pb "github.com/m3o/backend/pkg/service/internal/testproto"
+	pb "github.com/m3o/backend/pkg/internal/testproto"
 )
 
 // A wrong request must not cost much more than a right one, however it is built.

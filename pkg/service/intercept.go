@@ -12,10 +12,13 @@ import (
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/m3o/backend/pkg/auth"
 )
 
-// intercept sees a call before Micro's server does: it finds the method, decodes the messages strictly, and makes sure
-// that the caller is answered with a Micro error and nothing else.
+// intercept sees a call before Micro's server does: it finds the method, makes sure that the caller may call it, decodes
+// the messages strictly, and makes sure that the caller is answered with a Micro error and nothing else.
 func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	m, err := s.resolve(info.FullMethod)
 	if err != nil {
@@ -26,11 +29,35 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	}
 	defer s.drain.leave()
 
+	// Before anything of the body is looked at: who may not call is told nothing else.
+	caller, err := s.authorize(ss.Context(), m)
+	if err != nil {
+		discard(ss, m)
+		return answer(m.endpoint, err)
+	}
 	enc, err := formatOf(ss.Context())
 	if err != nil {
 		return answer(m.endpoint, err)
 	}
-	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc}))
+	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}))
+}
+
+// discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
+// sending, and its caller would see a broken call (500) instead of the refusal.
+func discard(ss grpc.ServerStream, m *method) {
+	if !m.desc.IsStreamingClient() {
+		_ = ss.RecvMsg(new(bytes.Frame)) // whatever is wrong with it, the refusal is the answer
+	}
+}
+
+// authorize tells who calls, or why they may not.
+func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	caller, err := auth.Authenticate(s.inspect, md.Get("authorization"))
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	return caller, m.policy.Authorize(caller)
 }
 
 const (
@@ -81,22 +108,24 @@ func (decodedCodec) Marshal(any) ([]byte, error) { return nil, nil }
 func (decodedCodec) Unmarshal([]byte, any) error { return nil }
 func (decodedCodec) Name() string                { return "decoded" }
 
-// decodingStream decodes the messages that it receives.
+// decodingStream decodes the messages that it receives, and lets those of a customer through that are about themself.
 type decodingStream struct {
 	grpc.ServerStream
 	method *method
 	format format
+	caller auth.Caller
 	ctx    context.Context
 }
 
-// Context returns the call's context, in which the content type is the one of a message that is decoded already.
+// Context returns the call's context, in which the caller is known and the content type is the one of a message that is
+// decoded already.
 func (s *decodingStream) Context() context.Context {
 	if s.ctx == nil {
 		ctx := s.ServerStream.Context()
 		md, _ := metadata.FromIncomingContext(ctx)
 		md = md.Copy()
 		md.Set("content-type", decodedContentType)
-		s.ctx = metadata.NewIncomingContext(ctx, md)
+		s.ctx = auth.WithCaller(metadata.NewIncomingContext(ctx, md), s.caller)
 	}
 	return s.ctx
 }
@@ -122,6 +151,10 @@ func (s *decodingStream) RecvMsg(v any) error {
 	}
 	if err := decode(frame.Data, s.format, msg); err != nil {
 		return microerrors.BadRequest(s.method.endpoint, "%s", err.Error())
+	}
+	if err := s.method.policy.Own(s.caller, msg); err != nil {
+		proto.Reset(msg) // a handler that overlooks the error has nothing
+		return translate(s.Context(), s.method.endpoint, err)
 	}
 	return nil
 }

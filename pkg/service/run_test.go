@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/service"
-	pb "github.com/m3o/backend/pkg/service/internal/testproto"
 )
 
 // childMode makes the test binary a service, so that the tests see a whole process.

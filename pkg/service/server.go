@@ -12,6 +12,8 @@ import (
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/m3o/backend/pkg/auth"
 )
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
@@ -19,13 +21,15 @@ type method struct {
 	// endpoint is the id of its errors, as "customers.Customers.Create".
 	endpoint string
 	desc     protoreflect.MethodDescriptor
+	policy   auth.Policy
 }
 
-// Server is a Micro server that lets a call through only when it is a valid message for a method of a registered proto
-// service. It is for the gRPC server of Micro, the only one whose interceptors it can set.
+// Server is a Micro server that lets a call through only when its caller may make it, and when it is a valid message for a
+// method of a registered proto service. It is for the gRPC server of Micro, the only one whose interceptors it can set.
 type Server struct {
 	server.Server
-	drain *drain
+	inspect auth.Inspect
+	drain   *drain
 
 	mu       sync.RWMutex
 	services map[string]map[string]*method // by the names of the proto service and the method
@@ -34,13 +38,15 @@ type Server struct {
 	broken   error                         // why it must not start
 }
 
-// NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name.
-func NewServer(inner server.Server) (*Server, error) {
+// NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name. Tokens
+// are good for which inspect finds an account.
+func NewServer(inner server.Server, inspect auth.Inspect) (*Server, error) {
 	if inner.String() != "grpc" {
 		return nil, fmt.Errorf("the Micro server is %s: expected grpc", inner.String())
 	}
 	s := &Server{
 		Server:   inner,
+		inspect:  inspect,
 		drain:    newDrain(),
 		services: make(map[string]map[string]*method),
 		packages: make(map[string]string),
@@ -57,14 +63,16 @@ func NewServer(inner server.Server) (*Server, error) {
 
 // Handle binds each method of the handler to the method of its proto service and registers it. The handler is what
 // generated code makes (pb.RegisterCustomersHandler), or anything of the same shape: its type has the name of the proto
-// service, its methods have the names and the messages of the service's. A handler that does not fit is an error here,
-// and again in Start, so that one whose error was ignored does not end up served.
+// service, its methods have the names and the messages of the service's, and each of them declares who may call it. A
+// handler that does not fit is an error here, and again in Start, so that one whose error was ignored does not end up
+// served.
 func (s *Server) Handle(h server.Handler) error {
 	desc, err := serviceOf(h.Handler())
 	if err == nil {
 		err = s.bind(desc)
 	}
 	if err == nil {
+		s.publish(h)
 		err = s.Server.Handle(h)
 	}
 	if err != nil {
@@ -86,14 +94,35 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 	methods := make(map[string]*method)
 	for i := range desc.Methods().Len() {
 		m := desc.Methods().Get(i)
+		policy, err := policyOf(m)
+		if err != nil {
+			return err
+		}
 		methods[string(m.Name())] = &method{
 			endpoint: strings.Join([]string{s.name, name, string(m.Name())}, "."),
 			desc:     m,
+			policy:   policy,
 		}
 	}
 	s.services[name] = methods
 	s.packages[name] = string(desc.ParentFile().Package())
 	return nil
+}
+
+// publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones
+// are reachable from outside.
+func (s *Server) publish(h server.Handler) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range h.Endpoints() {
+		service, name, _ := strings.Cut(e.Name, ".")
+		if m, ok := s.services[service][name]; ok {
+			if e.Metadata == nil {
+				e.Metadata = make(map[string]string)
+			}
+			e.Metadata[auth.EndpointKey] = m.policy.Access.String()
+		}
+	}
 }
 
 // resolve finds the method that a gRPC path names: /customers.Customers/Create. Micro's client puts the registered name

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/m3o/backend/pkg/errors"
-	pb "github.com/m3o/backend/pkg/service/internal/testproto"
+	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/service/servicetest"
 )
 
@@ -261,9 +261,9 @@ func TestUnknownEndpoints(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	for path, code := range map[string]codes.Code{
-		"/shaper.Shapes/Echo":        codes.OK, // as Micro's client calls
-		"/servicetest.Shapes/Echo":   codes.OK, // as any other does
-		"/shaper.Debug/Health":       codes.OK,
+		"/shaper.Shapes/Echo":        codes.OK,              // as Micro's client calls
+		"/servicetest.Shapes/Echo":   codes.OK,              // as any other does
+		"/shaper.Debug/Health":       codes.Unauthenticated, // it is there, and not for anybody
 		"/any.Shapes/Echo":           codes.NotFound,
 		"/Shapes/Echo":               codes.NotFound,
 		"/shaper.servicetest/Echo":   codes.NotFound,

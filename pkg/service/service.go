@@ -57,7 +57,7 @@ func New(name string) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
-	strict, err := NewServer(server.DefaultServer)
+	strict, err := NewServer(server.DefaultServer, auth.Inspect)
 	if err != nil {
 		exit(s.Name(), err)
 	}

@@ -9,6 +9,7 @@
 package signup
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -339,7 +340,7 @@ var File_signup_proto_signup_proto protoreflect.FileDescriptor
 
 const file_signup_proto_signup_proto_rawDesc = "" +
 	"\n" +
-	"\x19signup/proto/signup.proto\x12\x06signup\"\xc4\x01\n" +
+	"\x19signup/proto/signup.proto\x12\x06signup\x1a\x1bpkg/auth/proto/access.proto\"\xc4\x01\n" +
 	"\fTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x1f\n" +
@@ -360,10 +361,11 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\x10ReadTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"8\n" +
 	"\x11ReadTrackResponse\x12#\n" +
-	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\x80\x01\n" +
-	"\x06Signup\x124\n" +
-	"\x05Track\x12\x14.signup.TrackRequest\x1a\x15.signup.TrackResponse\x12@\n" +
-	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponseB,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
+	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\x90\x01\n" +
+	"\x06Signup\x12<\n" +
+	"\x05Track\x12\x14.signup.TrackRequest\x1a\x15.signup.TrackResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12H\n" +
+	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponse\"\x06\xc2\xf3\x18\x02\x1a\x00B,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
 
 var (
 	file_signup_proto_signup_proto_rawDescOnce sync.Once

@@ -9,6 +9,7 @@
 package usage
 
 import (
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -26,7 +27,8 @@ const (
 // ReadMonthlyTotalRequest names a customer.
 type ReadMonthlyTotalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The customer's id, a UUID. Required.
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
 	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
 	// Whether the answer is to have the number for each endpoint, too.
 	Detail        bool `protobuf:"varint,2,opt,name=detail,proto3" json:"detail,omitempty"`
@@ -138,7 +140,7 @@ var File_usage_proto_usage_proto protoreflect.FileDescriptor
 
 const file_usage_proto_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x17usage/proto/usage.proto\x12\x05usage\"R\n" +
+	"\x17usage/proto/usage.proto\x12\x05usage\x1a\x1bpkg/auth/proto/access.proto\"R\n" +
 	"\x17ReadMonthlyTotalRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x16\n" +
@@ -148,9 +150,10 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\x11endpoint_requests\x18\x02 \x03(\v25.usage.ReadMonthlyTotalResponse.EndpointRequestsEntryR\x10endpointRequests\x1aC\n" +
 	"\x15EndpointRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012\\\n" +
-	"\x05Usage\x12S\n" +
-	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponseB*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012q\n" +
+	"\x05Usage\x12h\n" +
+	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_idB*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
 
 var (
 	file_usage_proto_usage_proto_rawDescOnce sync.Once

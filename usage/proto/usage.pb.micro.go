@@ -8,6 +8,7 @@ package usage
 import (
 	fmt "fmt"
 	proto "github.com/golang/protobuf/proto"
+	_ "github.com/m3o/backend/pkg/auth/proto"
 	math "math"
 )
 

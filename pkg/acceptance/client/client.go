@@ -20,12 +20,23 @@ import (
 type Client struct {
 	// API is the address of the HTTP API, as in http://127.0.0.1:8080.
 	API string
+	// Proxy is the address that the command line talks to, as in 127.0.0.1:8081.
+	Proxy string
 	// Micro is the path of the micro binary and State the platform's state directory.
 	Micro, State string
 	// Env is added to the command line's environment.
 	Env []string
 	// HTTP makes the requests; http.DefaultClient where it is nil.
 	HTTP *http.Client
+	// Token is what requests over HTTP have; none where it is empty.
+	Token string
+}
+
+// As returns a client whose requests over HTTP have a token.
+func (c *Client) As(token string) *Client {
+	other := *c
+	other.Token = token
+	return &other
 }
 
 // Answer is what came back over HTTP.
@@ -52,7 +63,7 @@ func Local(dir, micro string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{API: "http://" + addresses.Of("api"), Micro: micro, State: dir}, nil
+	return &Client{API: "http://" + addresses.Of("api"), Proxy: addresses.Of("proxy"), Micro: micro, State: dir}, nil
 }
 
 // Post sends body, which is sent as it is, to a path like /customers/Create.
@@ -67,6 +78,9 @@ func (c *Client) Do(ctx context.Context, method, path, body string) (Answer, err
 		return Answer{}, fmt.Errorf("make a request for %s: %w", path, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if c.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	client := c.HTTP
 	if client == nil {
 		client = http.DefaultClient

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,7 +21,7 @@ import (
 // and again, and by several at once.
 func Play(ctx context.Context, c *client.Client, out io.Writer) error {
 	s := &story{ctx: ctx, client: c, out: out}
-	for _, step := range []func() error{s.create, s.read, s.createAgain, s.update, s.list, s.mistakes, s.others, s.remove} {
+	for _, step := range []func() error{s.create, s.read, s.createAgain, s.update, s.strangers, s.list, s.mistakes, s.others, s.remove} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -35,6 +36,7 @@ type story struct {
 	out    io.Writer
 
 	email, id string
+	jane      *client.Client // with her token
 }
 
 func (s *story) tell(format string, args ...any) {
@@ -43,10 +45,19 @@ func (s *story) tell(format string, args ...any) {
 
 func (s *story) show(line string) { _, _ = fmt.Fprintln(s.out, "  "+line) }
 
-// post makes a call over HTTP and shows it. The code must be the one that is expected.
+// post makes a call over HTTP, as anybody can, and shows it. The code must be the one that is expected.
 func (s *story) post(code int, path, body string) (map[string]any, error) {
-	s.show("$ curl " + s.client.API + path + " -d '" + body + "'")
-	a, err := s.client.Post(s.ctx, path, body)
+	return s.postAs(s.client, "", code, path, body)
+}
+
+// own makes a call over HTTP as the customer and shows it.
+func (s *story) own(code int, path, body string) (map[string]any, error) {
+	return s.postAs(s.jane, ` -H "Authorization: Bearer $JANE"`, code, path, body)
+}
+
+func (s *story) postAs(c *client.Client, header string, code int, path, body string) (map[string]any, error) {
+	s.show("$ curl " + c.API + path + header + " -d '" + body + "'")
+	a, err := c.Post(s.ctx, path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +83,16 @@ func (s *story) call(service, endpoint, body string) (map[string]any, error) {
 	return answer, nil
 }
 
+// refused makes a call with the command line that must not be answered, and shows what it says instead.
+func (s *story) refused(service, endpoint, body, why string) error {
+	s.show("$ bin/micro call " + service + " " + endpoint + " '" + body + "'")
+	out, err := s.client.Run(s.ctx, "call", service, endpoint, body)
+	if s.show(strings.TrimSpace(out)); err == nil || !strings.Contains(out, why) {
+		return fmt.Errorf("micro call %s %s says %q where %q was expected", service, endpoint, out, why)
+	}
+	return nil
+}
+
 // expect compares one field of the customer in an answer.
 func expect(answer map[string]any, field string, want any) error {
 	customer, _ := answer["customer"].(map[string]any)
@@ -92,13 +113,26 @@ func (s *story) create() error {
 	if s.id, _ = customer["id"].(string); s.id == "" {
 		return fmt.Errorf("the new customer has no id: %v", answer)
 	}
+	// She cannot log in by herself yet.
+	token, err := s.client.Issue(client.Customer(s.id), time.Hour)
+	if err != nil {
+		return err
+	}
+	s.jane = s.client.As(token)
 	return expect(answer, "status", "awaiting_verification")
 }
 
 func (s *story) read() error {
-	s.tell("and reads her over HTTP:")
-	answer, err := s.post(http.StatusOK, "/customers/Read", fmt.Sprintf(`{"id": %q}`, s.id))
+	s.tell("and reads her by her address:")
+	answer, err := s.call("customers", "Customers.Read", fmt.Sprintf(`{"email": %q}`, s.email))
 	if err != nil {
+		return err
+	}
+	if err := expect(answer, "id", s.id); err != nil {
+		return err
+	}
+	s.tell("She reads herself over HTTP, with her token:")
+	if answer, err = s.own(http.StatusOK, "/customers/Read", `{}`); err != nil {
 		return err
 	}
 	return expect(answer, "email", s.email)
@@ -106,7 +140,7 @@ func (s *story) read() error {
 
 func (s *story) createAgain() error {
 	s.tell("The same address, however it is written, is the same customer:")
-	answer, err := s.post(http.StatusOK, "/customers/Create", fmt.Sprintf(`{"email": %q}`, strings.ToUpper(s.email)))
+	answer, err := s.call("customers", "Customers.Create", fmt.Sprintf(`{"email": %q}`, strings.ToUpper(s.email)))
 	if err != nil {
 		return err
 	}
@@ -114,8 +148,8 @@ func (s *story) createAgain() error {
 }
 
 func (s *story) update() error {
-	s.tell("She gets her full name:")
-	answer, err := s.post(http.StatusOK, "/customers/Update",
+	s.tell("She gives herself her full name:")
+	answer, err := s.own(http.StatusOK, "/customers/Update",
 		fmt.Sprintf(`{"customer": {"id": %q, "name": "Jane Doe"}, "update_mask": "name"}`, s.id))
 	if err != nil {
 		return err
@@ -123,9 +157,22 @@ func (s *story) update() error {
 	return expect(answer, "name", "Jane Doe")
 }
 
+func (s *story) strangers() error {
+	s.tell("Nobody else may: not without a token, not about somebody else, not what is an operator's:")
+	if _, err := s.post(http.StatusUnauthorized, "/customers/Read", fmt.Sprintf(`{"id": %q}`, s.id)); err != nil {
+		return err
+	}
+	if _, err := s.own(http.StatusForbidden, "/customers/Read", fmt.Sprintf(`{"id": %q}`, uuid.Must(uuid.NewV7()))); err != nil {
+		return err
+	}
+	_, err := s.own(http.StatusForbidden, "/customers/Update",
+		fmt.Sprintf(`{"customer": {"id": %q, "status": "active"}, "update_mask": "status"}`, s.id))
+	return err
+}
+
 func (s *story) list() error {
-	s.tell("and is found by the beginning of her address:")
-	answer, err := s.post(http.StatusOK, "/customers/List", fmt.Sprintf(`{"query": %q, "page_size": 10}`, s.email[:17]))
+	s.tell("The operator finds her by the beginning of her address:")
+	answer, err := s.call("customers", "Customers.List", fmt.Sprintf(`{"query": %q, "page_size": 10}`, s.email[:17]))
 	if err != nil {
 		return err
 	}
@@ -137,13 +184,15 @@ func (s *story) list() error {
 
 func (s *story) mistakes() error {
 	s.tell("A mistake is told by name, and changes nothing:")
-	for _, body := range []string{`{"email": "jane@@example.com"}`, `{"email": 5}`, `{"emial": "x"}`, `{"email": `} {
-		if _, err := s.post(http.StatusBadRequest, "/customers/Create", body); err != nil {
+	for _, body := range []string{`{"email": "jane@@example.com"}`, `{"email": 5}`, `{"emial": "x"}`} {
+		if err := s.refused("customers", "Customers.Create", body, "em"); err != nil {
 			return err
 		}
 	}
-	_, err := s.post(http.StatusNotFound, "/customers/Read", `{"id": "`+uuid.Nil.String()+`"}`)
-	return err
+	if _, err := s.own(http.StatusBadRequest, "/customers/Update", `{"customer": `); err != nil {
+		return err
+	}
+	return s.refused("customers", "Customers.Read", `{"id": "`+uuid.Nil.String()+`"}`, "there is no such customer")
 }
 
 func (s *story) others() error {
@@ -158,19 +207,19 @@ func (s *story) others() error {
 	if _, err := s.post(http.StatusOK, "/signup/Track", fmt.Sprintf(`{"id": %q, "referrer": "https://example.com"}`, track)); err != nil {
 		return err
 	}
-	if _, err := s.post(http.StatusOK, "/signup/ReadTrack", fmt.Sprintf(`{"id": %q}`, track)); err != nil {
+	if _, err := s.call("signup", "Signup.ReadTrack", fmt.Sprintf(`{"id": %q}`, track)); err != nil {
 		return err
 	}
-	_, err := s.post(http.StatusOK, "/usage/ReadMonthlyTotal", fmt.Sprintf(`{"customer_id": %q}`, s.id))
+	_, err := s.own(http.StatusOK, "/usage/ReadMonthlyTotal", fmt.Sprintf(`{"customer_id": %q}`, s.id))
 	return err
 }
 
 func (s *story) remove() error {
 	s.tell("She leaves; her record stays for those who may look:")
-	if _, err := s.post(http.StatusOK, "/customers/Delete", fmt.Sprintf(`{"id": %q}`, s.id)); err != nil {
+	if _, err := s.own(http.StatusOK, "/customers/Delete", fmt.Sprintf(`{"id": %q}`, s.id)); err != nil {
 		return err
 	}
-	answer, err := s.post(http.StatusOK, "/customers/Read", fmt.Sprintf(`{"id": %q}`, s.id))
+	answer, err := s.call("customers", "Customers.Read", fmt.Sprintf(`{"id": %q}`, s.id))
 	if err != nil {
 		return err
 	}

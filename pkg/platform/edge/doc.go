@@ -4,8 +4,11 @@
 // # Guarantees
 //
 // A request that cannot be a call never reaches a service: an unknown service is 404, a body that is not one JSON object
-// 400, one that is too large 413. Every error is a Micro error in JSON, whose code is the HTTP status; what went wrong
-// inside is in the log, not in the answer. (What is not HTTP, or has a header that is too large, is refused in plain text
+// 400, one that is too large 413. Only endpoints that are for everybody or for customers are reachable: any other, also of
+// a core service, is answered as if it did not exist (404), whatever token is sent; operators and services call those
+// through the proxy. What an endpoint says of itself in the registry is what counts here; who calls is checked by the
+// service. Every error is a Micro error in JSON, whose code is the HTTP status; what went wrong inside is in the log, not
+// in the answer. (What is not HTTP, or has a header that is too large, is refused in plain text
 // before it gets here.)
 //
 // # Who may be wrong

@@ -83,6 +83,9 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if len(known.addresses) == 0 {
 		return nil, errors.NotFound(id, "there is no such service")
 	}
+	if !known.outside[to.endpoint] {
+		return nil, errors.NotFound(id, "there is no such endpoint")
+	}
 	body, err := h.body(w, r, func(name string) bool { return known.truths[to.endpoint+" "+name] })
 	if err != nil {
 		return nil, err

@@ -18,25 +18,50 @@ import (
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/auth"
 )
 
-// services is a registry that knows one service, or none when it is away.
+// services is a registry that knows one service and a core service, or none when it is away.
 type services struct{ err error }
 
 func (s services) GetService(name string, _ ...registry.GetOption) ([]*registry.Service, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	if name != "customers" {
+	switch name {
+	case "auth": // says nothing, as Micro's own services
+		return []*registry.Service{{
+			Name: name, Nodes: []*registry.Node{{Address: "127.0.0.1:2"}},
+			Endpoints: []*registry.Endpoint{{Name: "Auth.Generate"}, {Name: "Auth.Token", Metadata: map[string]string{"stream": "true"}}},
+		}}, nil
+	case "customers":
+	default:
 		return nil, registry.ErrNotFound
 	}
 	return []*registry.Service{{
 		Name: name, Nodes: []*registry.Node{{Address: "127.0.0.1:1"}},
-		Endpoints: []*registry.Endpoint{{Name: "Customers.Read", Request: &registry.Value{
-			Values: []*registry.Value{{Name: "detail", Type: "bool"}, {Name: "id", Type: "string"}},
-		}}},
+		Endpoints: []*registry.Endpoint{
+			{Name: "Customers.Read", Metadata: saying("customer"), Request: &registry.Value{
+				Values: []*registry.Value{{Name: "detail", Type: "bool"}, {Name: "id", Type: "string"}},
+			}},
+			{Name: "Customers.Create", Metadata: saying("public")},
+			{Name: "Customers.List", Metadata: saying("customer")},
+			{Name: "Keys.VerifyKey", Metadata: saying("public")},
+			{Name: "Customers.Ban", Metadata: saying("admin")},
+			{Name: "Customers.Sell", Metadata: saying("gateway")},
+			{Name: "Customers.Nobody", Metadata: saying("nobody")},
+			{Name: "Customers.Else", Metadata: saying("PUBLIC")},
+			{Name: "Customers.Unsaid"},
+			{Name: "Customers.Closing", Metadata: saying("public")},
+		},
+	}, { // another version, of which some is not for the outside any more
+		Name: name, Version: "next",
+		Endpoints: []*registry.Endpoint{{Name: "Customers.Closing", Metadata: saying("admin")}, {Name: "Customers.Ban", Metadata: saying("public")}},
 	}}, nil
 }
+
+func saying(access string) map[string]string { return map[string]string{auth.EndpointKey: access} }
 
 // caller is a client that remembers what it was asked and answers as it is told.
 type caller struct {
@@ -140,6 +165,24 @@ func TestWhatCannotBeACallReachesNoService(t *testing.T) {
 			require.NotContains(t, answer, secret)
 			require.Zero(t, client.calls)
 		})
+	}
+}
+
+// What is not for everybody or for customers does not exist here, for an admin neither.
+func TestWhatIsNotForTheOutsideIsNotThere(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{
+		"/customers/Ban", "/customers/ban", "/customers/Customers/Ban", "/customers/customers/ban", "/customers/Sell", "/customers/Nobody",
+		"/customers/Else", "/customers/Unsaid", "/customers/Closing", "/customers/Unknown", "/customers/Debug/Health", "/auth/Generate",
+		"/auth/Auth/Generate", "/auth/Auth/Token", "/auth/Accounts/List",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			client, h := setup(t, services{})
+			code, answer := serve(h, method, path, `{`, "Authorization", "Bearer x")
+			require.Equal(t, 404, code, path)
+			require.Contains(t, answer, "there is no such endpoint", path)
+			require.Zero(t, client.calls)
+		}
 	}
 }
 

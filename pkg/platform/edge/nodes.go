@@ -8,6 +8,8 @@ import (
 
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/auth"
 )
 
 const (
@@ -40,6 +42,7 @@ type nodes struct {
 // entry is what is known of one service.
 type entry struct {
 	addresses []string
+	outside   map[string]bool // the endpoints that are reachable from outside
 	truths    map[string]bool // the parameters that are true or false, as "Usage.ReadMonthlyTotal detail"
 	asked     time.Time       // when the registry last answered, or did not
 	seen      time.Time       // when it last had nodes
@@ -114,7 +117,7 @@ func (n *nodes) learn(service string, found []*registry.Service, err error) {
 	now := n.clock()
 	switch {
 	case err == nil && len(found) > 0:
-		e = entry{addresses: addressesOf(found), truths: truthsOf(found), seen: now}
+		e = entry{addresses: addressesOf(found), outside: outsideOf(found), truths: truthsOf(found), seen: now}
 	case err == nil || isNotFound(err):
 		e.err = nil
 		if now.Sub(e.seen) > forget {
@@ -145,6 +148,23 @@ func addressesOf(services []*registry.Service) []string {
 		}
 	}
 	return addresses
+}
+
+// outsideOf finds the endpoints that say they are for everybody or for customers. Whatever says nothing, as Micro's own
+// services do, is not reachable; nor is what one of several versions of a service says otherwise.
+func outsideOf(services []*registry.Service) map[string]bool {
+	outside := make(map[string]bool)
+	for _, s := range services {
+		for _, endpoint := range s.Endpoints {
+			access := endpoint.Metadata[auth.EndpointKey]
+			open := access == auth.ForPublic.String() || access == auth.ForCustomer.String()
+			if before, ok := outside[endpoint.Name]; ok {
+				open = open && before
+			}
+			outside[endpoint.Name] = open
+		}
+	}
+	return outside
 }
 
 // truthsOf finds the parameters that are true or false: a query does not tell them from text.

@@ -20,6 +20,7 @@ import (
 	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/urfave/cli/v2"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -83,8 +84,7 @@ var passedOn = []string{
 // issueCredentials makes the account a service logs in with. It is a token signed with the platform's key: nothing is
 // stored, and the one of an earlier start stays good until it expires.
 func issueCredentials(service, version string) (Credentials, error) {
-	account, err := auth.Generate(service+"-"+version, auth.WithIssuer(namespace.DefaultNamespace),
-		auth.WithType("service"), auth.WithScopes("service"))
+	account, err := auth.Generate(service+"-"+version, access.ServiceAccount(service)...)
 	if err != nil {
 		return Credentials{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/urfave/cli/v2"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -168,7 +169,7 @@ func run(ctx context.Context, services []launch.Service, binaries []string, prog
 
 // logIn makes this process an admin, as the owner of the platform's keys.
 func logIn() error {
-	account, err := auth.Generate("server", auth.WithType("service"), auth.WithScopes("service"))
+	account, err := auth.Generate("server", access.ServiceAccount(access.Platform)...)
 	if err != nil {
 		return fmt.Errorf("make an account for the server: %w", err)
 	}

@@ -1,21 +1,27 @@
 // Package servicetest runs handlers behind the real server, for tests that see what a caller sees: an RPC over a socket,
-// decoded strictly, answered with a Micro error.
+// let through by its policy, decoded strictly, answered with a Micro error.
 package servicetest
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"testing"
 
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/client"
 	grpcclient "github.com/micro/micro/v3/service/client/grpc"
+	"github.com/micro/micro/v3/service/context/metadata"
 	"github.com/micro/micro/v3/service/errors"
 	registry "github.com/micro/micro/v3/service/registry/memory"
 	"github.com/micro/micro/v3/service/server"
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
+	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"github.com/stretchr/testify/require"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -24,6 +30,8 @@ import (
 //	c := pb.NewCustomersService("customers", servicetest.Serve(t, "customers", func(s server.Server) error {
 //		return pb.RegisterCustomersHandler(s, h)
 //	}))
+//
+// The client calls as an admin; As makes one that calls as somebody else.
 func Serve(t testing.TB, name string, register func(server.Server) error) *Client {
 	t.Helper()
 	s, err := service.NewServer(grpcserver.NewServer(
@@ -31,16 +39,16 @@ func Serve(t testing.TB, name string, register func(server.Server) error) *Clien
 		server.Address("127.0.0.1:0"),
 		server.Registry(registry.NewRegistry()),
 		server.Broker(memory.NewBroker()),
-	))
+	), inspect)
 	require.NoError(t, err)
 	require.NoError(t, register(s))
 	require.NoError(t, s.Start())
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })
-	return &Client{
+	return (&Client{
 		Client:  grpcclient.NewClient(client.Broker(memory.NewBroker())),
 		Address: s.Options().Address,
 		name:    name,
-	}
+	}).As(Admin)
 }
 
 // Client is Micro's client for the one server that Serve has started.
@@ -49,16 +57,77 @@ type Client struct {
 	// Address is where the server listens, for callers of other sorts.
 	Address string
 	name    string
+	// authorization is the header that calls have; empty for none.
+	authorization string
+}
+
+// Admin is the account of an operator.
+var Admin = &auth.Account{ID: "admin", Issuer: namespace.DefaultNamespace, Type: "user", Scopes: []string{"admin"}}
+
+// Customer is the account of a customer.
+func Customer(id string) *auth.Account {
+	return &auth.Account{ID: id, Issuer: namespace.DefaultNamespace, Type: "customer"}
+}
+
+// Service is the account of a service, as the runtime makes it.
+func Service(name string) *auth.Account {
+	options := auth.NewGenerateOptions(access.ServiceAccount(name)...)
+	return &auth.Account{
+		ID: name + "-latest", Issuer: options.Issuer, Type: options.Type, Scopes: options.Scopes, Metadata: options.Metadata,
+	}
+}
+
+// Token is what an account logs in with here: the account itself, as nothing has to be kept from anybody.
+func Token(account *auth.Account) string {
+	text, err := json.Marshal(account) //nolint:gosec // an account of a test has no secret
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func inspect(token string) (*auth.Account, error) {
+	text, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return nil, auth.ErrInvalidToken
+	}
+	account := new(auth.Account)
+	if json.Unmarshal(text, account) != nil {
+		return nil, auth.ErrInvalidToken
+	}
+	return account, nil
+}
+
+// As returns a client that calls as the account; as nobody when it is nil.
+func (c *Client) As(account *auth.Account) *Client {
+	if account == nil {
+		return c.With("")
+	}
+	return c.With("Bearer " + Token(account))
+}
+
+// With returns a client whose calls have an Authorization header.
+func (c *Client) With(authorization string) *Client {
+	other := *c
+	other.authorization = authorization
+	return &other
+}
+
+func (c *Client) context(ctx context.Context) context.Context {
+	if c.authorization == "" {
+		return ctx
+	}
+	return metadata.Set(ctx, "Authorization", c.authorization)
 }
 
 // Call calls the server, whatever service the request is for.
 func (c *Client) Call(ctx context.Context, req client.Request, rsp any, opts ...client.CallOption) error {
-	return c.Client.Call(ctx, req, rsp, append(opts, client.WithAddress(c.Address))...)
+	return c.Client.Call(c.context(ctx), req, rsp, append(opts, client.WithAddress(c.Address))...)
 }
 
 // Stream opens a stream to the server.
 func (c *Client) Stream(ctx context.Context, req client.Request, opts ...client.CallOption) (client.Stream, error) {
-	return c.Client.Stream(ctx, req, append(opts, client.WithAddress(c.Address))...)
+	return c.Client.Stream(c.context(ctx), req, append(opts, client.WithAddress(c.Address))...)
 }
 
 // JSON sends a body as it is, in JSON, to an endpoint such as Customers.Create and returns the body of the answer.

@@ -1,0 +1,107 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/micro/micro/v3/service/auth"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/m3o/backend/pkg/errors"
+)
+
+// Inspect finds the account of a token, as auth.Inspect of Micro does.
+type Inspect func(token string) (*auth.Account, error)
+
+// bearer is how an Authorization header begins that has a token. No other scheme is taken.
+const bearer = "Bearer "
+
+// Authenticate tells who calls with the values of a call's Authorization header. Without any it is anonymous. Whoever
+// sends a token that is not good, even to what is public, is told so (401) rather than taken for nobody: a client whose
+// token has expired would find out much later, and somewhere else.
+func Authenticate(inspect Inspect, authorization []string) (Caller, error) {
+	if len(authorization) == 0 {
+		return Caller{}, nil
+	}
+	token, ok := strings.CutPrefix(authorization[0], bearer)
+	if !ok || len(authorization) > 1 {
+		return Caller{}, errors.Unauthenticated("Authorization: expected Bearer and one token")
+	}
+	account, err := inspect(token)
+	if err != nil || account == nil {
+		return Caller{}, errors.Unauthenticated("Authorization: the token is not good, or not any more: log in again").WithCause(err)
+	}
+	return CallerOf(account), nil
+}
+
+// Authorize returns an error unless the caller may call the method at all: 401 for somebody anonymous, 403 for anybody
+// else. Whether a customer may call it with this request only Own can tell.
+func (p Policy) Authorize(c Caller) error {
+	switch p.Access {
+	case ForPublic:
+		return nil
+	case ForCustomer:
+		if c.Kind == Customer || p.trusts(c) {
+			return nil
+		}
+	case ForAdmin:
+		if p.trusts(c) {
+			return nil
+		}
+	case ForGateway:
+		if c.Kind == Service && c.Service == gateway {
+			return nil
+		}
+	}
+	if c.Kind == Anonymous {
+		return errors.Unauthenticated("it has to be known who calls: send Authorization: Bearer and a token")
+	}
+	return errors.Forbidden("only %s may call this", p.who())
+}
+
+// trusts tells whether the caller may call about every customer.
+func (p Policy) trusts(c Caller) bool {
+	return c.Kind == Admin || c.Kind == Service && slices.Contains(p.Services, c.Service)
+}
+
+// who says in words for whom a method is, without the services, which are nobody's business.
+func (p Policy) who() string {
+	switch p.Access {
+	case ForCustomer:
+		return "a customer or an admin"
+	case ForAdmin:
+		return "an admin"
+	case ForGateway:
+		return "the gateway"
+	default:
+		return "nobody"
+	}
+}
+
+// Own makes sure that a customer's request is about that customer: an id that is empty is filled with the customer's own,
+// another one is refused (403), and so is a field that only an admin may give. Requests of others stay as they are. The
+// caller must have been let through by Authorize.
+func (p Policy) Own(c Caller, request proto.Message) error {
+	if p.Access != ForCustomer || p.trusts(c) {
+		return nil
+	}
+	m := request.ProtoReflect()
+	for _, f := range p.adminFields {
+		if f.has(m) {
+			return forbidden(f, "only an admin may give it")
+		}
+	}
+	switch id := p.id.text(m); {
+	case c.Kind != Customer || c.ID == "":
+		return forbidden(p.id, "only "+p.who()+" may give it")
+	case id == "":
+		p.id.fill(m, c.ID)
+	case id != c.ID:
+		return forbidden(p.id, "must be your own, or empty")
+	}
+	return nil
+}
+
+func forbidden(field path, detail string) error {
+	return &errors.Error{Kind: errors.KindForbidden, Field: field.String(), Detail: detail}
+}

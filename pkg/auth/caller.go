@@ -1,0 +1,108 @@
+package auth
+
+import (
+	"context"
+	"slices"
+
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/util/auth/namespace"
+)
+
+// Kind is what a caller is.
+type Kind int
+
+const (
+	// Anonymous is a caller without a token.
+	Anonymous Kind = iota
+	// Customer is a customer of the platform; the account's id is the customer's.
+	Customer
+	// Admin is an operator.
+	Admin
+	// Service is a service that the runtime runs, or a part of the platform.
+	Service
+	// Other has an account that is none of these, which gives it no more than no account does.
+	Other
+)
+
+// String says what the kind is called, as in a log.
+func (k Kind) String() string {
+	names := []string{"anonymous", "customer", "admin", "service", "other"}
+	if k < 0 || int(k) >= len(names) {
+		return "unknown"
+	}
+	return names[k]
+}
+
+// Types and scopes of Micro's accounts, and where a service's account has its name.
+const (
+	typeCustomer = "customer"
+	typeUser     = "user"
+	typeService  = "service"
+	scopeAdmin   = "admin"
+	scopeService = "service"
+	nameKey      = "service"
+)
+
+const (
+	// Platform is the name of the account of `micro server`. No service has it: a service's name has no slash.
+	Platform = "platform/server"
+	// gateway is the service that policies of the kind gateway let through.
+	gateway = "gateway"
+)
+
+// Caller is who makes a call.
+type Caller struct {
+	Kind Kind
+	// ID is the account's; a customer's is the customer's id. Empty when anonymous.
+	ID string
+	// Service is the name that a service runs under, without its version; empty for anybody else.
+	Service string
+}
+
+// CallerOf tells who an account is; nil is nobody. The account has to come from a token that was checked: everything is
+// taken from it as it was signed, and nothing from what it is called, which whoever logs in may choose.
+func CallerOf(account *auth.Account) Caller {
+	if account == nil {
+		return Caller{}
+	}
+	c := Caller{Kind: Other, ID: account.ID}
+	// The accounts of other namespaces are made by their own admins.
+	if account.ID == "" || account.Issuer != namespace.DefaultNamespace {
+		return c
+	}
+	name := account.Metadata[nameKey]
+	switch {
+	case account.Type == typeCustomer:
+		c.Kind = Customer
+	case account.Type == typeUser && slices.Contains(account.Scopes, scopeAdmin):
+		c.Kind = Admin
+	case account.Type == typeService && slices.Contains(account.Scopes, scopeService) && name != "":
+		c.Kind, c.Service = Service, name
+	}
+	return c
+}
+
+// ServiceAccount are the options with which the platform makes the account of a service. The name stands in the account
+// itself, and so in every token of it under the platform's signature. An id would not do: it has the version, which is
+// anything, as in "customers-latest".
+func ServiceAccount(name string) []auth.GenerateOption {
+	return []auth.GenerateOption{
+		auth.WithIssuer(namespace.DefaultNamespace),
+		auth.WithType(typeService),
+		auth.WithScopes(scopeService),
+		auth.WithMetadata(map[string]string{nameKey: name}),
+	}
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context in which the caller is known. It is for who has checked the caller's token.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerFrom tells a handler who makes the call. Nobody in particular does where it is not known.
+func CallerFrom(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
