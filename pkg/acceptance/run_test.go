@@ -56,6 +56,8 @@ func TestCommands(t *testing.T) {
 	require.Contains(t, run("status"), "running")
 	require.Contains(t, run("services"), "mixpanel")
 	require.Contains(t, run("logs", "mixpanel"), "mixpanel")
+	require.Regexp(t, `(?m)\sok$`, run("debug", "health", "mixpanel"))
+	require.Regexp(t, `(?m)^mixpanel-.*\s\d+(\.\d+)?[mh]?s\s`, run("debug", "stats", "mixpanel"))
 	before := p.binaries()
 	require.Len(t, before, 1)
 	run("run", filepath.Join(repository, "mixpanel"))

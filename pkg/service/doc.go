@@ -8,11 +8,16 @@
 //
 // # What it guarantees
 //
-// A call reaches a handler only when it names a method of a proto service that was registered (else 404), and when its
-// body is a valid message of that method (else 400 with the path of the field that is wrong and what was expected there).
-// That holds for every encoding; JSON with an unknown field or one given twice is refused, while an unknown field in
-// binary protobuf is dropped, because that is how a newer caller looks to an older service during a rolling upgrade. An
-// empty body is an empty message; one of more than 32 MiB gets 413. The reply goes out in the encoding of the call.
+// A call reaches a handler only when all of this holds, in this order: it names a method of a proto service that was
+// registered (else 404); its caller may call that method, by the policy in the proto (else 401 or 403, see pkg/auth); its
+// body is a valid message of the method (else 400 with the path of the field that is wrong and what was expected there);
+// and the message is about the caller, if that is a customer (else 403). Where a customer leaves out whom it is about,
+// their own id is filled in. Each message of a stream is treated so.
+//
+// A message is valid or not in every encoding; JSON with an unknown field or one given twice is refused, while an unknown
+// field in binary protobuf is dropped, because that is how a newer caller looks to an older service during a rolling
+// upgrade. An empty body is an empty message; one of more than 32 MiB gets 413. The reply goes out in the encoding of the
+// call.
 //
 // A caller is answered with Micro errors only. Their id is the endpoint, as "customers.Customers.Create": the name the
 // service is registered under, the proto service and the method. The code is that of the error's kind (pkg/errors), the
@@ -21,8 +26,8 @@
 // caller sent: field names come from the proto, and an unknown field is named only if it looks like a name.
 //
 // A service that starts is whole: configuration is parsed strictly and validated before anything is served, and a
-// handler that does not fit its proto service stops the start. A failed start prints one sentence, which is the last
-// line the process writes, and ends with exit code 1.
+// handler that does not fit its proto service, or a method that does not declare who may call it, stops the start. A
+// failed start prints one sentence, which is the last line the process writes, and ends with exit code 1.
 //
 // A service that is told to stop (SIGTERM or SIGINT) leaves the registry, answers the calls it is working on, and then
 // runs the functions given to OnStop in reverse order, as deferred functions would.

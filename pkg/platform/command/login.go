@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/micro/micro/v3/client/cli/token"
 	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/client"
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/urfave/cli/v2"
 
@@ -40,6 +42,9 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 		if err := before(ctx); err != nil {
 			return err
 		}
+		if !anonymous[ctx.Args().First()] {
+			client.DefaultClient = operator{client.DefaultClient}
+		}
 		if !local {
 			return nil
 		}
@@ -68,6 +73,15 @@ func reachable(address string) bool {
 	}
 	_ = connection.Close() // it was only to be had
 	return true
+}
+
+// operator is a client whose calls are the operator's. Some of Micro's commands, health and stats among them, call without
+// saying who does. Only the command line is ever an operator.
+type operator struct{ client.Client }
+
+// Call makes a call with the operator's token.
+func (o operator) Call(ctx context.Context, request client.Request, response any, opts ...client.CallOption) error {
+	return o.Client.Call(ctx, request, response, append(opts, client.WithAuthToken())...)
 }
 
 // sentence is what to tell a person about an error: a Micro error's detail without the JSON around it, and what it means
