@@ -98,6 +98,28 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// Stock Micro has the login admin/micro.
+func TestOnlyTheOwnerOfTheStateIsAdmin(t *testing.T) {
+	t.Parallel()
+	p := boot(t)
+	out, err := p.Run(t.Context(), "login", "--username", "admin", "--password", "micro")
+	require.Error(t, err, out)
+	password, err := os.ReadFile(filepath.Join(p.State, "admin_password"))
+	require.NoError(t, err)
+	require.Contains(t, p.out.String(), "Login     admin, password "+strings.TrimSpace(string(password)))
+	out, err = p.Run(t.Context(), "login", "--username", "admin", "--password", strings.TrimSpace(string(password)))
+	require.NoError(t, err, out)
+	out, err = p.Run(t.Context(), "status")
+	require.NoError(t, err, out)
+	logs, err := filepath.Glob(filepath.Join(p.State, "logs", "*.log"))
+	require.NoError(t, err)
+	for _, log := range logs {
+		b, err := os.ReadFile(log)
+		require.NoError(t, err)
+		require.NotContains(t, string(b), strings.TrimSpace(string(password)), log)
+	}
+}
+
 func TestStartFailuresAreOneSentence(t *testing.T) {
 	t.Parallel()
 	running := boot(t, "billing")

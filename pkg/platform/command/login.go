@@ -19,12 +19,6 @@ import (
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
-// The account that Micro's auth service creates when there is none.
-const (
-	localAdmin         = "admin"
-	localAdminPassword = "micro"
-)
-
 // anonymous are the commands that call nothing, or that are about logging in.
 var anonymous = map[string]bool{
 	"": true, "env": true, "help": true, "h": true, "login": true, "logout": true, "new": true, "shutdown": true,
@@ -54,7 +48,11 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 		if saved, err := token.Get(ctx); err == nil && saved.AccessToken != "" && time.Now().Before(saved.Expiry) {
 			return nil
 		}
-		issued, err := auth.Token(auth.WithCredentials(localAdmin, localAdminPassword), auth.WithExpiry(time.Hour))
+		password, err := state.AdminPassword()
+		if err != nil {
+			return err
+		}
+		issued, err := auth.Token(auth.WithCredentials(state.Admin, password), auth.WithExpiry(time.Hour))
 		if err != nil {
 			return nil //nolint:nilerr // the password was changed: the command says that a login is needed
 		}

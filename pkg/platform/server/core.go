@@ -67,10 +67,11 @@ func coreEnv(name string, addresses state.Addresses) []string {
 		"MICRO_PROFILE=" + embedded.Name,
 		"MICRO_SERVICE_ADDRESS=" + address,
 		"MICRO_PROXY_ADDRESS=" + addresses.Of("proxy"),
+		"MICRO_AUTH_DISABLE_ADMIN=true", // createAdmin makes ours
 	}
 	for _, v := range os.Environ() {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS", "MICRO_AUTH_DISABLE_ADMIN",
 			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET":
 		default:
 			env = append(env, v)

@@ -26,9 +26,14 @@ func (p *progress) say(what string) {
 }
 
 // welcome tells where everything is and what to try.
-func welcome(out io.Writer, addresses state.Addresses, try []string) {
+func welcome(out io.Writer, addresses state.Addresses, try []string) error {
+	password, err := state.AdminPassword()
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n", addresses.Of("api"), state.Dir(), state.Logs())
+	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n  Login     %s, password %s\n",
+		addresses.Of("api"), state.Dir(), state.Logs(), state.Admin, password)
 	if len(try) > 0 {
 		b.WriteString("\nTry, in another terminal:\n\n")
 	}
@@ -37,4 +42,5 @@ func welcome(out io.Writer, addresses state.Addresses, try []string) {
 	}
 	b.WriteString("\nCtrl-C stops it.\n")
 	_, _ = io.WriteString(out, b.String()) // nobody may be looking
+	return nil
 }

@@ -88,7 +88,9 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 	if err := up(stop, core, services, progress, out); err != nil {
 		return err
 	}
-	welcome(out, addresses, try)
+	if err := welcome(out, addresses, try); err != nil {
+		return err
+	}
 	<-stop.Done()
 	return nil
 }
@@ -117,6 +119,9 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 	}()
 
 	if err := ready(ctx, core); err != nil {
+		return err
+	}
+	if err := createAdmin(ctx); err != nil {
 		return err
 	}
 	progress.say("core services are ready")

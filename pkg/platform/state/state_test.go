@@ -109,3 +109,20 @@ func TestLock(t *testing.T) {
 	require.NoError(t, Lock())
 	require.NoError(t, lock.Close())
 }
+
+func TestAdminPassword(t *testing.T) {
+	use(t)
+	first, err := AdminPassword()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(first), 26, "128 bits in base 32")
+	again, err := AdminPassword()
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	info, err := os.Stat(adminFile())
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	use(t)
+	other, err := AdminPassword()
+	require.NoError(t, err)
+	require.NotEqual(t, first, other)
+}
