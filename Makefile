@@ -73,6 +73,7 @@ platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu
 lint: need ## Lint Go, protos and the direction of imports; needs no internet once modules are downloaded
 	@rc=0; \
 	scripts/timed.sh 'direction of imports' go run ./scripts/arrows || rc=1; \
+	export GOLANGCI_LINT_CACHE='$(CURDIR)/bin/lint-cache'; \
 	scripts/timed.sh 'golangci-lint (the first run builds it)' $(lint) golangci-lint run || rc=1; \
 	scripts/no-protos.sh . || scripts/timed.sh 'buf lint' $(tool) buf lint || rc=1; \
 	exit $$rc
