@@ -51,6 +51,7 @@ const startTimeout = time.Minute
 func Serve(ctx *cli.Context) error {
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
+	context.AfterFunc(stop, cancel) // whoever presses Ctrl-C twice does not want to wait
 	err := serve(stop, ctx.StringSlice("run"), ctx.StringSlice("try"), os.Stdout)
 	if err != nil && stop.Err() != nil {
 		return nil //nolint:nilerr // somebody had enough before it was up: that is no failure
@@ -121,7 +122,9 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 	if err := ready(ctx, core); err != nil {
 		return err
 	}
-	if err := createAdmin(ctx); err != nil {
+	if err := createAdmin(ctx); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if err != nil {
 		return err
 	}
 	progress.say("core services are ready")
