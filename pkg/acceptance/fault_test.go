@@ -18,7 +18,7 @@ import (
 	"github.com/m3o/backend/pkg/acceptance/client"
 )
 
-// load makes a hundred calls a second and remembers which were answered. Half of them are an operator's, who creates
+// load makes two hundred calls a second and remembers which were answered. Half of them are an operator's, who creates
 // customers by RPC through the proxy; the other half are customers', who change their own names over HTTP.
 type load struct {
 	stop   func()
@@ -40,7 +40,7 @@ type owner struct {
 
 const (
 	// rate is the pause between two calls of each half.
-	rate = 20 * time.Millisecond
+	rate = 10 * time.Millisecond
 	// owners is how many customers change their names.
 	owners = 10
 )
