@@ -42,6 +42,16 @@ func (a Access) String() string {
 // Outside tells whether a method is reachable from outside of the platform at all.
 func (a Access) Outside() bool { return a == ForPublic || a == ForCustomer }
 
+// OutsideByName is Outside for the name of an Access; false for a name that is none.
+func OutsideByName(name string) bool {
+	for a := ForNobody; a <= ForGateway; a++ {
+		if a.String() == name {
+			return a.Outside()
+		}
+	}
+	return false
+}
+
 // EndpointKey is where an endpoint says in the registry for whom it is: with the name of its Access. It is what the HTTP
 // API goes by; the service goes by the policy itself.
 const EndpointKey = "access"

@@ -185,7 +185,7 @@ func runFlags(flags []cli.Flag, names ...string) []cli.Flag {
 
 // replaceActions puts our actions in the place of Micro's. Registering a command of the same name would show it twice.
 func replaceActions(app *cli.App) {
-	app.Flags = append(app.Flags, platform.Flags()[0])
+	app.Flags = append(app.Flags, platform.StateFlag())
 	app.Commands = slices.DeleteFunc(app.Commands, func(c *cli.Command) bool { return slices.Contains(removed, c.Name) })
 	for _, c := range app.Commands {
 		switch c.Name {

@@ -84,9 +84,6 @@ func kill(ctx *cli.Context) error {
 	}
 	for _, arg := range ctx.Args().Slice() {
 		name, version, _ := strings.Cut(arg, "@")
-		if version == "" {
-			version = "latest"
-		}
 		if strings.ContainsAny(name, "./") {
 			s, err := launch.Find(arg)
 			if err != nil {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	stderrors "errors"
@@ -134,8 +135,8 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request, isTruth func(name
 }
 
 func objectOf(b []byte) (json.RawMessage, error) {
-	switch trimmed := strings.TrimLeft(string(b), " \t\r\n"); {
-	case trimmed == "":
+	switch trimmed := bytes.TrimLeft(b, " \t\r\n"); {
+	case len(trimmed) == 0:
 		return json.RawMessage("{}"), nil
 	case !json.Valid(b):
 		return nil, errors.BadRequest(id, "body: expected valid JSON")

@@ -156,8 +156,7 @@ func outsideOf(services []*registry.Service) map[string]bool {
 	outside := make(map[string]bool)
 	for _, s := range services {
 		for _, endpoint := range s.Endpoints {
-			access := endpoint.Metadata[auth.EndpointKey]
-			open := access == auth.ForPublic.String() || access == auth.ForCustomer.String()
+			open := auth.OutsideByName(endpoint.Metadata[auth.EndpointKey])
 			if before, ok := outside[endpoint.Name]; ok {
 				open = open && before
 			}

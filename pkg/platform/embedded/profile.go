@@ -47,8 +47,8 @@ func Register() error {
 	})
 }
 
-// CoreService returns which core service this process is: "auth" for `micro service auth`; empty for anything else.
-func CoreService(ctx *cli.Context) string {
+// coreService returns which core service this process is: "auth" for `micro service auth`; empty for anything else.
+func coreService(ctx *cli.Context) string {
 	if ctx.Args().First() != "service" {
 		return ""
 	}
@@ -60,7 +60,7 @@ func setup(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	core := CoreService(ctx)
+	core := coreService(ctx)
 
 	auth.DefaultAuth = jwt.NewAuth()
 	store.DefaultStore = file.NewStore()

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -201,8 +200,8 @@ func Run(ctx context.Context, s Service, binary string, options Options) error {
 		return runtime.Update(srv)
 	}
 	create := []runtime.CreateOption{
-		runtime.WithArgs(slices.Clone(options.Args)...),
-		runtime.WithEnv(slices.Clone(options.Env)),
+		runtime.WithArgs(options.Args...),
+		runtime.WithEnv(options.Env),
 		runtime.WithForce(options.Force),
 	}
 	return runtime.Create(srv, create...)

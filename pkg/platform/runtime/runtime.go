@@ -173,9 +173,9 @@ func (r *Runtime) Update(resource microruntime.Resource, _ ...microruntime.Updat
 		return err
 	}
 	defer r.change(srv.Name)()
-	s := r.get(srv.Name)
-	if s == nil || s.record.Version != srv.Version {
-		return microruntime.ErrNotFound
+	s, err := r.existing(srv)
+	if err != nil {
+		return err
 	}
 	rec := s.record
 	rec.Source, rec.Metadata, rec.Updated = srv.Source, srv.Metadata, time.Now().UTC()
@@ -214,9 +214,9 @@ func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.Delet
 		return err
 	}
 	defer r.change(srv.Name)()
-	s := r.get(srv.Name)
-	if s == nil || s.record.Version != srv.Version {
-		return microruntime.ErrNotFound
+	s, err := r.existing(srv)
+	if err != nil {
+		return err
 	}
 	if err := r.deleteRecord(s.record); err != nil {
 		return err
@@ -355,6 +355,15 @@ func (r *Runtime) get(name string) *service {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.services[name]
+}
+
+// existing returns the service of that name and version.
+func (r *Runtime) existing(srv *microruntime.Service) (*service, error) {
+	s := r.get(srv.Name)
+	if s == nil || s.record.Version != srv.Version {
+		return nil, microruntime.ErrNotFound
+	}
+	return s, nil
 }
 
 func (r *Runtime) set(s *service) {

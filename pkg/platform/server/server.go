@@ -25,10 +25,7 @@ import (
 // Flags are those of the command, made anew for each parser because a flag keeps what it was given.
 func Flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{
-			Name:  "state",
-			Usage: "Keep everything below this directory (default: $" + state.Env + ", or the nearest " + state.DirName + ")",
-		},
+		StateFlag(),
 		&cli.IntFlag{
 			Name:  "port",
 			Usage: "Use the block of ports that starts here; the first is the HTTP API's (default: $" + state.PortEnv + ", the last one used, or 8080)",
@@ -41,6 +38,14 @@ func Flags() []cli.Flag {
 			Name:  "run",
 			Usage: "Build and run the service in this directory as well; may be given more than once",
 		},
+	}
+}
+
+// StateFlag is the flag that every command has before its name and the server behind it as well.
+func StateFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name:  "state",
+		Usage: "Keep everything below this directory (default: $" + state.Env + ", or the nearest " + state.DirName + ")",
 	}
 }
 

@@ -73,11 +73,7 @@ func SaveAddresses(a Addresses) error {
 	if err != nil {
 		return fmt.Errorf("encode addresses: %w", err)
 	}
-	tmp := addressFile() + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("write addresses: %w", err)
-	}
-	if err := os.Rename(tmp, addressFile()); err != nil {
+	if err := writeFile(addressFile(), string(b)); err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
 	return nil

@@ -26,11 +26,7 @@ func AdminPassword() (string, error) {
 		return "", fmt.Errorf("read the admin's password: %w", err)
 	}
 	password := rand.Text()
-	tmp := adminFile() + ".new"
-	if err := os.WriteFile(tmp, []byte(password+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("keep the admin's password: %w", err)
-	}
-	if err := os.Rename(tmp, adminFile()); err != nil {
+	if err := writeFile(adminFile(), password); err != nil {
 		return "", fmt.Errorf("keep the admin's password: %w", err)
 	}
 	return password, nil

@@ -84,3 +84,12 @@ func Logs() string { return filepath.Join(Dir(), "logs") }
 
 // Binaries is the directory of the executables that the runtime keeps.
 func Binaries() string { return filepath.Join(Dir(), "services") }
+
+// writeFile replaces a file by one with that line, which is either wholly there or not at all, and for its owner alone.
+func writeFile(name, line string) error {
+	tmp := name + ".new"
+	if err := os.WriteFile(tmp, []byte(line+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
+}
