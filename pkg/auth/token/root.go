@@ -1,0 +1,136 @@
+package token
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/util/auth/namespace"
+)
+
+// Where the account of a part of the platform, or of a service, has what it is, in the metadata.
+const (
+	// ServiceKey is the name of the service, or "platform/" and the name of the part.
+	ServiceKey = "service"
+	// SoldKey is "true" for a service that is sold.
+	SoldKey = "sold"
+)
+
+// ErrSecret is the answer to a derived id whose secret is another one, and to an id that is none.
+var ErrSecret = errors.New("no such id with that secret")
+
+// rootBytes is the size of a root, and of what is derived.
+const rootBytes = sha256.Size
+
+// below names the secret of the runtime among what is derived from a root. It is the id of nobody.
+const below = "services"
+
+// The forms of ids.
+var (
+	platformID = regexp.MustCompile(`^platform/[a-z][a-z0-9-]{0,62}$`)
+	serviceID  = regexp.MustCompile(`^(service|sold)/([a-z][a-z0-9-]{0,62})/[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+)
+
+// Root is the secret that all others are derived from. It must not be logged.
+type Root []byte
+
+// LoadRoot returns the root of a directory, which it makes if there is none.
+func LoadRoot(dir string) (Root, error) {
+	unlock, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	name := filepath.Join(dir, rootFile)
+	root, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		root = make([]byte, rootBytes)
+		_, _ = rand.Read(root) // never fails
+		return root, replace(name, root)
+	case err != nil:
+		return nil, fmt.Errorf("read the root secret: %w", err)
+	case len(root) != rootBytes:
+		return nil, fmt.Errorf("read the root secret: expected %d bytes in %s", rootBytes, name)
+	}
+	return root, nil
+}
+
+// Secret returns the secret of an id: platform/<name>, or one of those of Services. It is empty for an id that is none,
+// and nobody logs in with that.
+func (r Root) Secret(id string) string {
+	if platformID.MatchString(id) && len(r) == rootBytes {
+		return encodeSecret(derive(r, id))
+	}
+	return r.Services().Secret(id)
+}
+
+// Services returns the secret of the runtime.
+func (r Root) Services() Services {
+	if len(r) != rootBytes {
+		return Services{} // of a root that was never loaded nothing is derived
+	}
+	return Services{key: derive(r, below)}
+}
+
+// Account returns the account of an id if the secret is its own; ErrSecret otherwise, after a time that says nothing
+// about the secret.
+func (r Root) Account(id, secret string) (*auth.Account, error) {
+	want := r.Secret(id)
+	if want == "" || !hmac.Equal([]byte(want), []byte(secret)) {
+		return nil, ErrSecret
+	}
+	account := &auth.Account{ID: id, Name: id, Type: "service", Issuer: namespace.DefaultNamespace}
+	if platformID.MatchString(id) {
+		account.Scopes, account.Metadata = []string{"service"}, map[string]string{ServiceKey: id}
+		return account, nil
+	}
+	parts := serviceID.FindStringSubmatch(id)
+	account.Metadata = map[string]string{ServiceKey: parts[2]}
+	if parts[1] == "sold" {
+		account.Metadata[SoldKey] = "true"
+		return account, nil
+	}
+	account.Scopes = []string{"service"}
+	return account, nil
+}
+
+// Services is the secret with which the runtime derives those of services.
+type Services struct{ key []byte }
+
+// ParseServices reads what String has written.
+func ParseServices(text string) (Services, error) {
+	key, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(key) != rootBytes {
+		return Services{}, fmt.Errorf("the secret of the runtime: expected %d bytes in unpadded base64url", rootBytes)
+	}
+	return Services{key: key}, nil
+}
+
+// String returns the secret itself, in a form for an environment variable: it must not be logged.
+func (s Services) String() string { return encodeSecret(s.key) }
+
+// Secret returns the secret of an id: service/<name>/<version> for a service of the platform, sold/<name>/<version> for
+// one that is sold. It is empty for an id that is none.
+func (s Services) Secret(id string) string {
+	if !serviceID.MatchString(id) || len(s.key) == 0 {
+		return ""
+	}
+	return encodeSecret(derive(s.key, id))
+}
+
+func derive(key []byte, id string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(id)) // never fails
+	return h.Sum(nil)
+}
+
+func encodeSecret(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
