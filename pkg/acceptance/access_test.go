@@ -3,23 +3,22 @@ package acceptance
 import (
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/errors"
-	"github.com/micro/micro/v3/util/auth/token"
-	"github.com/micro/micro/v3/util/auth/token/jwt"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -47,7 +46,7 @@ func callers(p pair) map[string]*auth.Account {
 		"named service":  service(namedService),
 		"other service":  service("mixpanel"),
 		"unnamed":        {ID: namedService + "-latest", Name: namedService, Issuer: "micro", Type: "service", Scopes: []string{"service"}},
-		"sold service":   {ID: namedService + "-latest", Issuer: "micro", Type: "service", Metadata: map[string]string{"service": namedService}},
+		"sold service":   {ID: "sold/weather/latest", Issuer: "micro", Type: "service", Metadata: map[string]string{"service": "weather", "sold": "true"}},
 		"plain user":     {ID: p.jane, Issuer: "micro", Type: "user"},
 	}
 }
@@ -58,32 +57,95 @@ func (p *platform) tokens(t *testing.T, account *auth.Account) map[string]string
 	if account == nil {
 		return map[string]string{"none": ""}
 	}
-	good, err := p.Issue(account, time.Hour)
+	good, err := p.Issue(account)
 	require.NoError(t, err)
-	expired, err := p.Issue(account, -time.Minute)
-	require.NoError(t, err)
-	forged, err := jwt.NewTokenProvider(token.WithPrivateKey(anotherKey())).Generate(account, token.WithExpiry(time.Hour))
-	require.NoError(t, err)
+	key, id := p.signingKey(t)
+	now := time.Now()
+	header := func(more map[string]any) map[string]any {
+		h := map[string]any{"typ": "at+jwt", "kid": id}
+		maps.Copy(h, more)
+		return h
+	}
+	claims := func(more map[string]any) jwt.MapClaims {
+		c := jwt.MapClaims{
+			"sub": account.ID, "iss": account.Issuer, "type": account.Type, "scopes": account.Scopes, "metadata": account.Metadata,
+			"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		}
+		maps.Copy(c, more)
+		return c
+	}
+	sign := func(method jwt.SigningMethod, key any, header map[string]any, claims jwt.MapClaims) string {
+		made := jwt.NewWithClaims(method, claims)
+		maps.Copy(made.Header, header)
+		text, err := made.SignedString(key)
+		require.NoError(t, err)
+		return text
+	}
 	parts := strings.Split(good, ".")
-	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`))
-	symmetric := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
-	other := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"admin","iss":"micro","type":"user","scopes":["admin"],"exp":9999999999}`))
+	admin := base64.RawURLEncoding.EncodeToString([]byte(fmt.Sprintf(
+		`{"sub":"admin","iss":"micro","type":"user","scopes":["admin"],"iat":%d,"exp":%d}`, now.Unix(), now.Add(time.Minute).Unix())))
 	return map[string]string{
-		"good": good, "expired": expired, "forged": forged.Token,
-		"alg none": header + "." + parts[1] + ".", "alg none, signed": header + "." + parts[1] + "." + parts[2],
-		"other alg": symmetric + "." + parts[1] + "." + parts[2], "other claims": parts[0] + "." + other + "." + parts[2],
-		"cut": good[:len(good)-10], "garbage": marker,
+		"good":         good,
+		"expired":      sign(jwt.SigningMethodRS256, key, header(nil), claims(map[string]any{"iat": now.Add(-time.Minute).Unix(), "exp": now.Add(-time.Second).Unix()})),
+		"too long":     sign(jwt.SigningMethodRS256, key, header(nil), claims(map[string]any{"exp": now.Add(time.Hour).Unix()})),
+		"wrong key":    sign(jwt.SigningMethodRS256, anotherKey(), header(nil), claims(nil)),
+		"alg none":     sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, header(nil), claims(nil)),
+		"alg HS256":    sign(jwt.SigningMethodHS256, p.publicKey(t), header(nil), claims(nil)),
+		"other type":   sign(jwt.SigningMethodRS256, key, header(map[string]any{"typ": "JWT"}), claims(nil)),
+		"other claims": parts[0] + "." + admin + "." + parts[2],
+		"refresh":      p.refreshToken(t),
+		"cut":          good[:len(good)-10],
+		"garbage":      marker,
 	}
 }
 
 // anotherKey is a private key that is not the platform's.
-var anotherKey = sync.OnceValue(func() string {
+var anotherKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
-	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	return key
 })
+
+// signingKey is the key that the platform signs with, and its id.
+func (p *platform) signingKey(t *testing.T) (*rsa.PrivateKey, string) {
+	t.Helper()
+	text, id := p.key(t, "signing.json")
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(text)
+	require.NoError(t, err)
+	return key, id
+}
+
+// publicKey is the text of the key that everybody may know.
+func (p *platform) publicKey(t *testing.T) []byte {
+	t.Helper()
+	text, _ := p.key(t, "verify.json")
+	return text
+}
+
+func (p *platform) key(t *testing.T, file string) (text []byte, id string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(p.State, "keys", file))
+	require.NoError(t, err)
+	var found struct{ Keys []struct{ ID, PEM string } }
+	require.NoError(t, json.Unmarshal(b, &found))
+	require.NotEmpty(t, found.Keys)
+	return []byte(found.Keys[0].PEM), found.Keys[0].ID
+}
+
+// refreshToken is what the admin got at a login to get the next access token with.
+func (p *platform) refreshToken(t *testing.T) string {
+	t.Helper()
+	password, err := os.ReadFile(filepath.Join(p.State, "admin_password"))
+	require.NoError(t, err)
+	a, err := p.As("").Post(t.Context(), "/auth/Token", fmt.Sprintf(`{"id": "admin", "secret": %q}`, strings.TrimSpace(string(password))))
+	require.NoError(t, err)
+	issued, _ := a.Fields()["token"].(map[string]any)
+	refresh, _ := issued["refresh_token"].(string)
+	require.NotEmpty(t, refresh, "%s", a.Body)
+	return refresh
+}
 
 // expected is the code of a call with a good token, or without one: the policy said anew.
 func expected(policy access.Policy, caller, about string) int {

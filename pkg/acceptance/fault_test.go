@@ -169,7 +169,7 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 	l := startLoad(t, p, "first")
 	l.more(t, 50, recovery)
 
-	for _, name := range []string{"customers", "registry", "broker", "store", "config", "auth", "events", "network", "proxy", "runtime", "api"} {
+	for _, name := range []string{"customers", "registry", "broker", "store", "config", "auth", "events", "proxy", "runtime", "api"} {
 		t.Run("kill -9 "+name, func(t *testing.T) {
 			var victim int
 			if name == "customers" {

@@ -248,7 +248,7 @@ func (p *platform) logs(t *testing.T) {
 // as returns a client with a token of the account.
 func (p *platform) as(t *testing.T, account *auth.Account) *client.Client {
 	t.Helper()
-	token, err := p.Issue(account, time.Hour)
+	token, err := p.Issue(account)
 	require.NoError(t, err)
 	return p.As(token)
 }

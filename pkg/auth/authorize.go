@@ -52,6 +52,14 @@ func (p Policy) Authorize(c Caller) error {
 		if c.Kind == Service && c.Service == gateway {
 			return nil
 		}
+	case ForService:
+		if c.Kind == Service || c.Kind == Admin || c.Kind == Sold && p.Sold {
+			return nil
+		}
+	case ForAccount:
+		if c.Kind != Anonymous {
+			return nil
+		}
 	}
 	if c.Kind == Anonymous {
 		return errors.Unauthenticated("it has to be known who calls: send Authorization: Bearer and a token")
@@ -73,15 +81,21 @@ func (p Policy) who() string {
 		return "an admin"
 	case ForGateway:
 		return "the gateway"
+	case ForService:
+		return "a service of the platform"
 	default:
 		return "nobody"
 	}
 }
 
 // Own makes sure that a customer's request is about that customer: an id that is empty is filled with the customer's own,
-// another one is refused (403), and so is a field that only an admin may give. Requests of others stay as they are. The
-// caller must have been let through by Authorize.
+// another one is refused (403), and so is a field that only an admin may give. In the same way it keeps a service to its own
+// name, tables and configuration where it calls the platform. Requests of others stay as they are. The caller must have
+// been let through by Authorize.
 func (p Policy) Own(c Caller, request proto.Message) error {
+	if err := p.hold(c, request); err != nil {
+		return err
+	}
 	if p.Access != ForCustomer || p.trusts(c) {
 		return nil
 	}

@@ -3,9 +3,12 @@ package auth
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/util/auth/namespace"
+
+	"github.com/m3o/backend/pkg/auth/token"
 )
 
 // Kind is what a caller is.
@@ -20,32 +23,40 @@ const (
 	Admin
 	// Service is a service that the runtime runs, or a part of the platform.
 	Service
+	// Sold is a service whose calls are sold to customers. Whoever wrote it is not trusted: it is let through where no
+	// service can do without, and nowhere else.
+	Sold
 	// Other has an account that is none of these, which gives it no more than no account does.
 	Other
 )
 
 // String says what the kind is called, as in a log.
 func (k Kind) String() string {
-	names := []string{"anonymous", "customer", "admin", "service", "other"}
+	names := []string{"anonymous", "customer", "admin", "service", "sold service", "other"}
 	if k < 0 || int(k) >= len(names) {
 		return "unknown"
 	}
 	return names[k]
 }
 
-// Types and scopes of Micro's accounts, and where a service's account has its name.
+// issuer is the namespace of the platform's own accounts, and of everything else that has one.
+const issuer = namespace.DefaultNamespace
+
+// Types and scopes of Micro's accounts.
 const (
 	typeCustomer = "customer"
 	typeUser     = "user"
 	typeService  = "service"
 	scopeAdmin   = "admin"
 	scopeService = "service"
-	nameKey      = "service"
 )
 
 const (
-	// Platform is the name of the account of `micro server`. No service has it: a service's name has no slash.
-	Platform = "platform/server"
+	// part is what the names of the platform's own parts begin with, as in "platform/registry". No service has such a
+	// name: a service's name has no slash.
+	part = "platform/"
+	// Platform is the name of `micro server`.
+	Platform = part + "server"
 	// gateway is the service that policies of the kind gateway let through.
 	gateway = "gateway"
 )
@@ -55,7 +66,8 @@ type Caller struct {
 	Kind Kind
 	// ID is the account's; a customer's is the customer's id. Empty when anonymous.
 	ID string
-	// Service is the name that a service runs under, without its version; empty for anybody else.
+	// Service is the name that a service runs under, without its version; empty for anybody else. A part of the platform
+	// has "platform/" before its name.
 	Service string
 }
 
@@ -67,10 +79,10 @@ func CallerOf(account *auth.Account) Caller {
 	}
 	c := Caller{Kind: Other, ID: account.ID}
 	// The accounts of other namespaces are made by their own admins.
-	if account.ID == "" || account.Issuer != namespace.DefaultNamespace {
+	if account.ID == "" || account.Issuer != issuer {
 		return c
 	}
-	name := account.Metadata[nameKey]
+	name := account.Metadata[token.ServiceKey]
 	switch {
 	case account.Type == typeCustomer:
 		c.Kind = Customer
@@ -78,19 +90,27 @@ func CallerOf(account *auth.Account) Caller {
 		c.Kind = Admin
 	case account.Type == typeService && slices.Contains(account.Scopes, scopeService) && name != "":
 		c.Kind, c.Service = Service, name
+	case account.Type == typeService && account.Metadata[token.SoldKey] == "true" && name != "":
+		c.Kind, c.Service = Sold, name
 	}
 	return c
 }
+
+// registered is the name that a service has in the registry, and its tables and its configuration with it.
+func (c Caller) registered() string { return strings.TrimPrefix(c.Service, part) }
+
+// Part is the name of a part of the platform, as of its registry.
+func Part(name string) string { return part + name }
 
 // ServiceAccount are the options with which the platform makes the account of a service. The name stands in the account
 // itself, and so in every token of it under the platform's signature. An id would not do: it has the version, which is
 // anything, as in "customers-latest".
 func ServiceAccount(name string) []auth.GenerateOption {
 	return []auth.GenerateOption{
-		auth.WithIssuer(namespace.DefaultNamespace),
+		auth.WithIssuer(issuer),
 		auth.WithType(typeService),
 		auth.WithScopes(scopeService),
-		auth.WithMetadata(map[string]string{nameKey: name}),
+		auth.WithMetadata(map[string]string{token.ServiceKey: name}),
 	}
 }
 

@@ -28,17 +28,34 @@
 //
 // # Tokens
 //
-// Local puts itself in front of Micro's client of the auth service, so that a call costs no other call: a token is checked
-// with the platform's public key once and remembered until it expires, and the access rules are remembered too.
+// Access tokens are signed (package token) and live for five minutes. Local puts itself in front of Micro's client of the
+// auth service, so that a call costs no other call: a token is checked with the platform's public keys once and remembered,
+// by its hash, until it expires, and the access rules are remembered too. It also keeps this process logged in, and gets
+// a new token when half of the time of the last one is over.
+//
+// # Services
+//
+// Every part of the platform and every service has an identity of its own: the runtime gives it credentials that are
+// derived from its name, and the auth service derives the same. To be a service gives nothing by itself: an RPC names the
+// services that may call it. With the platform's own services each is kept to what is its own (core.go): its name in the
+// registry, its tables in the store, its part of the configuration. A service that is sold, whose code is somebody else's,
+// may register itself and look for others, and nothing more.
 //
 // # Who may be wrong, and for how long
 //
-// A token that was good once is good until its own expiry, whatever has become of its account meanwhile; that is why
-// access tokens are short-lived. It is never good for longer.
+// An access token that was good once is good until its own expiry, for five minutes at most, whatever has become of its
+// account meanwhile. Refresh tokens, and with them the next access token, stop at once.
 //
-// A changed rule takes effect after RulesAge. While the auth service is away, the rules that were last known stay in
-// effect, for as long as it takes: a platform whose auth service is down goes on as it was. Only a process that starts
-// meanwhile knows no rules, and refuses calls until it does.
+// A key that has been replaced verifies for six minutes more, which is as long as a token of it can live.
+//
+// While the auth service is away, tokens are good and the rules that were last known stay in effect for as long as it
+// takes. Nobody logs in meanwhile, and services are logged in for between half of a token's life and all of it. A process
+// that starts meanwhile waits until it can log in.
+//
+// A changed rule takes effect after RulesAge.
+//
+// The credentials of a service are good for as long as the root they are derived from: `micro kill` does not revoke
+// them. They never leave the service's own environment.
 //
 // A policy is part of the binary: a changed one takes effect when the service is restarted, and the HTTP API may know the
 // earlier one for a second more; the service itself never does.

@@ -28,11 +28,16 @@ const (
 	ForAdmin
 	// ForGateway lets the gateway call.
 	ForGateway
+	// ForService lets every service of the platform call, and admins. Only Micro's own RPCs are of this sort: what no
+	// service can do without.
+	ForService
+	// ForAccount lets everybody call who has an account. Only Micro's own RPCs are of this sort.
+	ForAccount
 )
 
 // String says what the sort is called.
 func (a Access) String() string {
-	names := []string{"nobody", "public", "customer", "admin", "gateway"}
+	names := []string{"nobody", "public", "customer", "admin", "gateway", "service", "account"}
 	if a < 0 || int(a) >= len(names) {
 		return "unknown"
 	}
@@ -44,7 +49,7 @@ func (a Access) Outside() bool { return a == ForPublic || a == ForCustomer }
 
 // OutsideByName is Outside for the name of an Access; false for a name that is none.
 func OutsideByName(name string) bool {
-	for a := ForNobody; a <= ForGateway; a++ {
+	for a := ForNobody; a <= ForAccount; a++ {
 		if a.String() == name {
 			return a.Outside()
 		}
@@ -61,12 +66,16 @@ type Policy struct {
 	Access Access
 	// Services are those that may call besides, about every customer.
 	Services []string
+	// Sold lets services that are sold call as well.
+	Sold bool
 
 	id          path
 	adminFields []path
+	bounds      []bound
 }
 
-// PolicyOf reads what a method declares with the option (access.policy).
+// PolicyOf reads what a method declares with the option (access.policy), or finds the policy of one of Micro's own methods,
+// which declare none.
 func PolicyOf(method protoreflect.MethodDescriptor) (Policy, error) {
 	p, err := policyOf(method)
 	if err != nil {
@@ -76,6 +85,9 @@ func PolicyOf(method protoreflect.MethodDescriptor) (Policy, error) {
 }
 
 func policyOf(method protoreflect.MethodDescriptor) (Policy, error) {
+	if c, ok := core[method.FullName()]; ok {
+		return c.policy(method)
+	}
 	options, ok := method.Options().(*descriptorpb.MethodOptions)
 	if !ok || !proto.HasExtension(options, access.E_Policy) {
 		return Policy{}, errors.New("missing: say who may call it")

@@ -20,6 +20,9 @@ import (
 // intercept sees a call before Micro's server does: it finds the method, makes sure that the caller may call it, decodes
 // the messages strictly, and makes sure that the caller is answered with a Micro error and nothing else.
 func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if s.forwards && !s.isOwn(info.FullMethod) {
+		return next(srv, fromOutside(ss))
+	}
 	m, err := s.resolve(info.FullMethod)
 	if err != nil {
 		return answer(s.name, err)
@@ -34,6 +37,9 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	if err != nil {
 		discard(ss, m)
 		return answer(m.endpoint, err)
+	}
+	if s.forwards {
+		return answer(m.endpoint, next(srv, ss))
 	}
 	enc, err := formatOf(ss.Context())
 	if err != nil {

@@ -30,6 +30,8 @@ type Server struct {
 	server.Server
 	inspect auth.Inspect
 	drain   *drain
+	// forwards is set before the server starts.
+	forwards bool
 
 	mu       sync.RWMutex
 	services map[string]map[string]*method // by the names of the proto service and the method
@@ -94,7 +96,7 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 	methods := make(map[string]*method)
 	for i := range desc.Methods().Len() {
 		m := desc.Methods().Get(i)
-		policy, err := policyOf(m)
+		policy, err := auth.PolicyOf(m)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/micro/micro/v3/service/server"
 
 	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -46,13 +47,26 @@ func New(name string) *Service {
 	if err := prepare(); err != nil {
 		exit(name, err)
 	}
-	s := &Service{micro: micro.New(
+	return build(name, micro.Address(loopback))
+}
+
+// Core returns the service of one of the platform's own parts, as a command of the platform's binary. Where it listens and
+// who it is have been set up by the profile.
+func Core(name string) *Service {
+	s := build(name)
+	if err := s.server.Init(server.WrapHandler(trust)); err != nil {
+		exit(name, err)
+	}
+	return s
+}
+
+func build(name string, opts ...micro.Option) *Service {
+	s := &Service{micro: micro.New(append(opts,
 		micro.Name(name),
-		micro.Address(loopback),
 		micro.RegisterInterval(RegisterInterval),
 		micro.RegisterTTL(RegisterTTL),
 		micro.HandleSignal(false), // Run does that
-	)}
+	)...)}
 	// Micro drops the error of its own setup, for instance when it does not know a flag.
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
@@ -78,8 +92,12 @@ func prepare() error {
 		return err
 	}
 	state.KeepPrivate()
+	keys, err := token.OpenVerifier(state.Keys())
+	if err != nil {
+		return err
+	}
 	// Before Micro starts to use it in the background.
-	auth.DefaultAuth = access.NewLocal(auth.DefaultAuth)
+	auth.DefaultAuth = access.NewLocal(access.Config{Auth: auth.DefaultAuth, Inspect: keys.Inspect})
 	return os.Setenv("MICRO_REPORT_USAGE", "false")
 }
 
@@ -88,6 +106,9 @@ func (s *Service) Name() string { return s.micro.Name() }
 
 // Server is where handlers are registered, as in pb.RegisterCustomersHandler(srv.Server(), h).
 func (s *Service) Server() server.Server { return s.server }
+
+// Forward makes the service a proxy for all other services; see Server.Forward.
+func (s *Service) Forward(router server.Router) error { return s.server.Forward(router) }
 
 // OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
 // in the reverse of the order they were added in.

@@ -40,3 +40,22 @@ func (r *RPC) JSON(ctx context.Context, service, endpoint, body string) (string,
 		client.WithContentType("application/json")), &answer)
 	return string(answer.Data), err
 }
+
+// Exchange opens a stream, sends a body on it, as it is, in JSON, and returns the first message that comes back.
+func (r *RPC) Exchange(ctx context.Context, service, endpoint, body string) (string, error) {
+	if r.token != "" {
+		ctx = metadata.Set(ctx, "Authorization", "Bearer "+r.token)
+	}
+	request := r.NewRequest(service, endpoint, nil, client.WithContentType("application/json"), client.StreamingRequest())
+	stream, err := r.Stream(ctx, request, client.WithAddress(r.proxy))
+	if err != nil {
+		return "", err
+	}
+	defer stream.Close()
+	if err := stream.Send(&bytes.Frame{Data: []byte(body)}); err != nil {
+		return "", err
+	}
+	var answer bytes.Frame
+	err = stream.Recv(&answer)
+	return string(answer.Data), err
+}

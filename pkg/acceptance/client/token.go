@@ -2,15 +2,12 @@ package client
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/util/auth/namespace"
-	"github.com/micro/micro/v3/util/auth/token"
-	"github.com/micro/micro/v3/util/auth/token/jwt"
+
+	"github.com/m3o/backend/pkg/auth/token"
 )
 
 // Admin is the account of an operator.
@@ -21,16 +18,12 @@ func Customer(id string) *auth.Account {
 	return &auth.Account{ID: id, Issuer: namespace.DefaultNamespace, Type: "customer"}
 }
 
-// Issue makes a token of any account, as whoever can read the state directory can: no RPC lets a customer log in yet.
-func (c *Client) Issue(account *auth.Account, expiry time.Duration) (string, error) {
-	key, err := os.ReadFile(filepath.Join(c.State, "id_rsa"))
+// Issue makes a token of any account, as whoever can read the state directory can.
+func (c *Client) Issue(account *auth.Account) (string, error) {
+	signer, err := token.OpenSigner(filepath.Join(c.State, "keys"))
 	if err != nil {
 		return "", fmt.Errorf("read the platform's key: %w", err)
 	}
-	issued, err := jwt.NewTokenProvider(token.WithPrivateKey(strings.TrimSpace(string(key)))).
-		Generate(account, token.WithExpiry(expiry))
-	if err != nil {
-		return "", fmt.Errorf("issue a token: %w", err)
-	}
-	return issued.Token, nil
+	issued, _, err := signer.Sign(account, "", token.MaxAccess)
+	return issued, err
 }

@@ -5,12 +5,12 @@ package story
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -21,7 +21,7 @@ import (
 // and again, and by several at once.
 func Play(ctx context.Context, c *client.Client, out io.Writer) error {
 	s := &story{ctx: ctx, client: c, out: out}
-	for _, step := range []func() error{s.create, s.read, s.createAgain, s.update, s.strangers, s.list, s.mistakes, s.others, s.remove} {
+	for _, step := range []func() error{s.create, s.logIn, s.read, s.createAgain, s.update, s.strangers, s.list, s.mistakes, s.others, s.remove} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -113,13 +113,46 @@ func (s *story) create() error {
 	if s.id, _ = customer["id"].(string); s.id == "" {
 		return fmt.Errorf("the new customer has no id: %v", answer)
 	}
-	// She cannot log in by herself yet.
-	token, err := s.client.Issue(client.Customer(s.id), time.Hour)
+	return expect(answer, "status", "awaiting_verification")
+}
+
+func (s *story) logIn() error {
+	s.tell("The operator gives her an account to log in with:")
+	password := rand.Text()
+	if _, err := s.call("auth", "Auth.Generate", fmt.Sprintf(`{"id": %q, "type": "customer", "secret": %q}`, s.id, password)); err != nil {
+		return err
+	}
+	s.tell("and she logs in, over HTTP:")
+	refresh, err := s.token(fmt.Sprintf(`{"id": %q, "secret": %q}`, s.id, password))
 	if err != nil {
 		return err
 	}
-	s.jane = s.client.As(token)
-	return expect(answer, "status", "awaiting_verification")
+	s.tell("Her token is good for five minutes; for the next one she needs no password:")
+	if _, err := s.token(fmt.Sprintf(`{"refresh_token": %q}`, refresh)); err != nil {
+		return err
+	}
+	s.tell("A wrong password says only that it is wrong, and a token that is for one thing is not taken for another:")
+	if _, err := s.post(http.StatusUnauthorized, "/auth/Token", fmt.Sprintf(`{"id": %q, "secret": "guess"}`, s.id)); err != nil {
+		return err
+	}
+	_, err = s.post(http.StatusBadRequest, "/auth/Token", fmt.Sprintf(`{"refresh_token": %q}`, s.jane.Token))
+	return err
+}
+
+// token gets her an access token, and returns the token for the next one.
+func (s *story) token(body string) (refresh string, err error) {
+	answer, err := s.post(http.StatusOK, "/auth/Token", body)
+	if err != nil {
+		return "", err
+	}
+	issued, _ := answer["token"].(map[string]any)
+	access, _ := issued["access_token"].(string)
+	refresh, _ = issued["refresh_token"].(string)
+	if access == "" || refresh == "" {
+		return "", fmt.Errorf("a login gives no tokens: %v", answer)
+	}
+	s.jane = s.client.As(access)
+	return refresh, nil
 }
 
 func (s *story) read() error {

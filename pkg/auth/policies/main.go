@@ -1,4 +1,4 @@
-// Policies writes the table of who may call what into a Markdown file, between two comments. It reads a set of file
+// Policies writes the tables of who may call what into a Markdown file, each between two comments. It reads a set of file
 // descriptors on standard input, as buf builds them, so that it knows every proto there is:
 //
 //	buf build -o - | policies pkg/auth/README.md
@@ -13,18 +13,28 @@ import (
 	"slices"
 	"strings"
 
+	_ "github.com/micro/micro/v3/proto/auth" // the descriptors of Micro's own RPCs
+	_ "github.com/micro/micro/v3/proto/broker"
+	_ "github.com/micro/micro/v3/proto/config"
+	_ "github.com/micro/micro/v3/proto/debug"
+	_ "github.com/micro/micro/v3/proto/events"
+	_ "github.com/micro/micro/v3/proto/registry"
+	_ "github.com/micro/micro/v3/proto/runtime"
+	_ "github.com/micro/micro/v3/proto/store"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/m3o/backend/pkg/auth"
 )
 
-// The comments between which the table stands.
+// The comments between which the tables stand.
 const (
-	begin = "<!-- The table is made from the protos by make generate. -->\n"
-	end   = "<!-- End of the table. -->\n"
+	begin     = "<!-- The table is made from the protos by make generate. -->\n"
+	beginCore = "<!-- The table is made from core.go by make generate. -->\n"
+	end       = "<!-- End of the table. -->\n"
 )
 
 func main() {
@@ -51,7 +61,14 @@ func run(in io.Reader, name string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := insert(text, table)
+	coreTable, err := tableOfCore()
+	if err != nil {
+		return err
+	}
+	changed, err := insert(text, begin, table)
+	if err == nil {
+		changed, err = insert(changed, beginCore, coreTable)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -97,14 +114,43 @@ func tableOf(image []byte) (string, error) {
 		strings.Join(rows, ""), nil
 }
 
+// tableOfCore makes the table of Micro's own RPCs.
+func tableOfCore() (string, error) {
+	var rows []string
+	for _, name := range auth.CoreMethods() {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		m, ok := d.(protoreflect.MethodDescriptor)
+		if !ok {
+			return "", fmt.Errorf("%s is no RPC", name)
+		}
+		p, err := auth.PolicyOf(m)
+		if err != nil {
+			return "", err
+		}
+		who := whoMay[p.Access]
+		if p.Sold {
+			who += ", sold ones too"
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |\n", name, who, code(p.Services), strings.Join(p.Bounds(), "; ")))
+	}
+	slices.Sort(rows)
+	return "| RPC | for | and for the services | to a service, its own only |\n|---|---|---|---|\n" + strings.Join(rows, ""), nil
+}
+
+// whoMay says in words whom a policy lets through.
+var whoMay = map[auth.Access]string{
+	auth.ForPublic: "everybody", auth.ForCustomer: "the customer, admins", auth.ForAdmin: "admins", auth.ForGateway: "the gateway",
+	auth.ForService: "services, admins", auth.ForAccount: "whoever has an account",
+}
+
 func rowOf(m protoreflect.MethodDescriptor) (string, error) {
 	p, err := auth.PolicyOf(m)
 	if err != nil {
 		return "", err
 	}
-	who := map[auth.Access]string{
-		auth.ForPublic: "everybody", auth.ForCustomer: "the customer, admins", auth.ForAdmin: "admins", auth.ForGateway: "the gateway",
-	}[p.Access]
 	http := "no"
 	if p.Access.Outside() {
 		http = "yes"
@@ -113,7 +159,7 @@ func rowOf(m protoreflect.MethodDescriptor) (string, error) {
 	if p.IDField() != "" {
 		id = []string{p.IDField()}
 	}
-	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", m.FullName(), who, code(id), code(p.AdminFields()), code(p.Services), http), nil
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |\n", m.FullName(), whoMay[p.Access], code(id), code(p.AdminFields()), code(p.Services), http), nil
 }
 
 func code(names []string) string {
@@ -125,7 +171,7 @@ func code(names []string) string {
 }
 
 // insert replaces what stands between the comments.
-func insert(text []byte, table string) ([]byte, error) {
+func insert(text []byte, begin, table string) ([]byte, error) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {

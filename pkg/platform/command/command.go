@@ -7,23 +7,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/micro/micro/v3/cmd"
-	"github.com/micro/micro/v3/service/server"
+	"github.com/micro/micro/v3/util/config"
 	"github.com/urfave/cli/v2"
 
+	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/platform/embedded"
-	"github.com/m3o/backend/pkg/platform/network"
+	"github.com/m3o/backend/pkg/platform/proxy"
 	"github.com/m3o/backend/pkg/platform/runtime"
 	platform "github.com/m3o/backend/pkg/platform/server"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
-	"github.com/m3o/backend/pkg/service"
 )
 
 // Run runs the command line and does not return an error that has not been told: it ends the process with code 1.
@@ -72,6 +73,12 @@ func (a arguments) setup() error {
 		return err
 	}
 	defaults := map[string]string{"MICRO_REPORT_USAGE": "false"}
+	if isServer {
+		// Without this Micro makes a key of its own, which nobody needs.
+		defaults["MICRO_AUTH_PUBLIC_KEY"] = "none"
+		// What the command line has saved, its login above all, is not the platform's.
+		config.SetConfig(filepath.Join(dir, "server", "config.json"))
+	}
 	switch {
 	case a.command == "server" && a.help: // Micro shows it
 	case a.command == "server":
@@ -109,8 +116,7 @@ func (a arguments) setup() error {
 	if err := embedded.Register(); err != nil {
 		return err
 	}
-	return server.DefaultServer.Init(
-		server.RegisterInterval(service.RegisterInterval), server.RegisterTTL(service.RegisterTTL))
+	return nil
 }
 
 // arguments are those that have to be known before Micro parses them.
@@ -194,7 +200,9 @@ func replaceActions(app *cli.App) {
 			c.Action = platform.Serve
 		case "run":
 			c.Action, c.Usage, c.Description = run, "Build and run a service: micro run ./customers", explain
-			c.Flags = runFlags(c.Flags, "name", "args", "env_vars", "metadata", "force")
+			c.Flags = append(runFlags(c.Flags, "name", "args", "env_vars", "metadata", "force"), &cli.BoolFlag{
+				Name: runtime.Sold, Usage: "Give the service no power over the platform: its calls are sold, its code is somebody else's",
+			})
 		case "update":
 			c.Action, c.Usage, c.Description = update, "Build a running service anew and restart it: micro update ./customers", explain
 			c.Flags = runFlags(c.Flags, "name")
@@ -205,15 +213,20 @@ func replaceActions(app *cli.App) {
 			c.Action, c.Usage = shutdown, "Stop the server of this state directory"
 		case "new":
 			c.Action = newService
+		case "auth":
+			c.Subcommands = append(c.Subcommands, rotateCommand)
 		case "service":
+			c.Subcommands = slices.DeleteFunc(c.Subcommands, func(sub *cli.Command) bool { return !state.IsServer(sub.Name) })
 			for _, sub := range c.Subcommands {
 				switch sub.Name {
 				case "api":
 					sub.Action = edge.Serve
-				case "network":
-					sub.Action = network.Serve
+				case "proxy":
+					sub.Action = proxy.Serve
 				case "runtime":
 					sub.Action = runtime.Serve
+				default:
+					sub.Action = core.Action(sub.Name)
 				}
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/launch"
+	embedded "github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -112,10 +113,13 @@ func optionsOf(ctx *cli.Context) (launch.Options, error) {
 	}
 	for _, v := range ctx.StringSlice("metadata") {
 		name, value, ok := strings.Cut(v, "=")
-		if !ok || name == "" || name == "source" {
-			return launch.Options{}, errors.New("--metadata: expected name=value; the name source is taken")
+		if !ok || name == "" || name == "source" || name == embedded.Sold {
+			return launch.Options{}, errors.New("--metadata: expected name=value; the names source and sold are taken")
 		}
 		options.Metadata[name] = value
+	}
+	if ctx.Bool(embedded.Sold) {
+		options.Metadata[embedded.Sold] = "true"
 	}
 	return options, nil
 }

@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"time"
 
-	microservice "github.com/micro/micro/v3/service"
+	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/service"
 )
 
 // drain is how long calls in flight may take when the process is told to stop.
@@ -25,8 +26,8 @@ func Serve(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	srv := microservice.New(microservice.Name("api"))
-	handler, err := New(Config{Client: srv.Client(), Services: registry.DefaultRegistry, Version: ctx.App.Version})
+	srv := service.Core("api")
+	handler, err := New(Config{Client: client.DefaultClient, Services: registry.DefaultRegistry, Version: ctx.App.Version})
 	if err != nil {
 		return err
 	}

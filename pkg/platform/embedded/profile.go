@@ -8,7 +8,6 @@ import (
 
 	"github.com/micro/micro/v3/profile"
 	"github.com/micro/micro/v3/service/auth"
-	"github.com/micro/micro/v3/service/auth/jwt"
 	"github.com/micro/micro/v3/service/broker"
 	memorybroker "github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/config"
@@ -24,6 +23,7 @@ import (
 	"github.com/micro/micro/v3/service/store/file"
 	"github.com/urfave/cli/v2"
 
+	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -60,22 +60,28 @@ func setup(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	core := coreService(ctx)
+	name := coreService(ctx)
 
-	auth.DefaultAuth = jwt.NewAuth()
+	if auth.DefaultAuth, err = core.Auth(name, auth.DefaultAuth); err != nil {
+		return err
+	}
 	store.DefaultStore = file.NewStore()
 	if store.DefaultBlobStore, err = file.NewBlobStore(); err != nil {
 		return fmt.Errorf("open the blob store: %w", err)
 	}
 	model.DefaultModel = model.NewModel(model.WithStore(store.DefaultStore))
-	profile.SetupConfigSecretKey(ctx)
+	if name == "config" { // nobody else has a use for the key
+		profile.SetupConfigSecretKey(ctx)
+	}
 	if config.DefaultConfig, err = storeconfig.NewConfig(store.DefaultStore, ""); err != nil {
 		return fmt.Errorf("open the config: %w", err)
 	}
-	profile.SetupJWT(ctx)
+
+	// Nobody can look the auth service up in the registry before they are logged in.
+	auth.DefaultAuth.Init(auth.Addrs(addresses.Of("auth")))
 
 	// The registry and the broker are each one process's memory; every other process calls that one.
-	if core == "registry" {
+	if name == "registry" {
 		profile.SetupRegistry(memoryregistry.NewRegistry())
 	} else {
 		if err := registry.DefaultRegistry.Init(registry.Addrs(addresses.Of("registry"))); err != nil {
@@ -83,7 +89,7 @@ func setup(ctx *cli.Context) error {
 		}
 		profile.SetupRegistry(registry.DefaultRegistry)
 	}
-	if core == "broker" {
+	if name == "broker" {
 		profile.SetupBroker(memorybroker.NewBroker())
 	} else {
 		if err := broker.DefaultBroker.Init(broker.Addrs(addresses.Of("broker"))); err != nil {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	kinds "github.com/m3o/backend/pkg/errors"
 )
 
 // binaryScheme is what a reference to a binary begins with.
@@ -65,10 +67,10 @@ func (b Binaries) Write(r io.Reader) (source string, err error) {
 func (b Binaries) Check(source string) error {
 	digest := digestOf(source)
 	if raw, err := hex.DecodeString(digest); err != nil || len(raw) != sha256.Size {
-		return errors.New("source: expected the reference of an uploaded binary; run a service from its directory on this machine")
+		return kinds.Invalid("source", "expected the reference of an uploaded binary; run a service from its directory on this machine")
 	}
 	if _, err := os.Stat(b.Path(source)); errors.Is(err, fs.ErrNotExist) {
-		return errors.New("source: there is no such binary; upload it again")
+		return kinds.NotFound("source", "there is no such binary; upload it again")
 	} else if err != nil {
 		return fmt.Errorf("look for a binary: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	microruntime "github.com/micro/micro/v3/service/runtime"
 	"github.com/micro/micro/v3/service/store"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -29,11 +30,17 @@ type record struct {
 	Updated  time.Time
 }
 
+// Sold is the name of the metadata that says "true" of a service whose calls are sold.
+const Sold = "sold"
+
+func (r record) sold() bool { return r.Metadata[Sold] == "true" }
+
 func (r record) key() string { return recordPrefix + r.Name }
 
 // sameProcess tells whether the processes of both records could not be told apart.
 func (r record) sameProcess(other record) bool {
-	return r.Source == other.Source && slices.Equal(r.Args, other.Args) && slices.Equal(r.Env, other.Env)
+	return r.Source == other.Source && slices.Equal(r.Args, other.Args) && slices.Equal(r.Env, other.Env) &&
+		r.sold() == other.sold()
 }
 
 func compareRecords(a, b record) int { return cmp.Compare(a.Name, b.Name) }
@@ -41,13 +48,13 @@ func compareRecords(a, b record) int { return cmp.Compare(a.Name, b.Name) }
 // newRecord checks what a caller wants to run.
 func newRecord(srv *microruntime.Service, options microruntime.CreateOptions) (record, error) {
 	if state.IsServer(srv.Name) {
-		return record{}, errors.New("name: a core service has this one")
+		return record{}, kinds.Invalid("name", "a core service has this one")
 	}
 	if options.Instances > 1 {
-		return record{}, errors.New("instances: this runtime runs one instance of a service")
+		return record{}, kinds.Invalid("instances", "this runtime runs one instance of a service")
 	}
 	if len(options.Command) > 0 || options.Image != "" {
-		return record{}, errors.New("command and image: this runtime runs the binary that was uploaded")
+		return record{}, kinds.Invalid("command", "this runtime runs the binary that was uploaded")
 	}
 	rec := record{
 		Name: srv.Name, Version: srv.Version, Source: srv.Source, Args: options.Args,

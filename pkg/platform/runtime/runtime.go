@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/micro/micro/v3/service/runtime/local"
 	"github.com/micro/micro/v3/service/store"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -41,8 +41,8 @@ type Config struct {
 	Binaries Binaries
 	// Env is the environment of every service; nothing else is inherited.
 	Env []string
-	// Credentials issues the credentials of a service, anew for each start.
-	Credentials func(service, version string) (Credentials, error)
+	// Credentials makes the credentials of a service, which has no power over the platform when it is sold.
+	Credentials func(service, version string, sold bool) Credentials
 	// Supervisor says how the processes are looked after; its Log is ignored.
 	Supervisor supervisor.Config
 }
@@ -189,7 +189,7 @@ func (r *Runtime) put(rec record, force bool) error {
 	}
 	before := r.get(rec.Name)
 	if before != nil && before.record.Version != rec.Version {
-		return fmt.Errorf("version: %s@%s runs already, and two versions would share its data: kill that one first",
+		return kinds.Conflict("version", "%s@%s runs already, and two versions would share its data: kill that one first",
 			rec.Name, before.record.Version)
 	}
 	if before != nil && !force && before.record.sameProcess(rec) && before.runs() {
@@ -275,10 +275,8 @@ func (r *Runtime) start(s *service) (err error) {
 		Path: r.config.Binaries.Path(s.record.Source),
 		Args: s.record.Args,
 		Prepare: func(cmd *exec.Cmd) error {
-			credentials, err := r.config.Credentials(s.record.Name, s.record.Version)
-			if err != nil {
-				return fmt.Errorf("issue credentials: %w", err)
-			}
+			credentials := r.config.Credentials(s.record.Name, s.record.Version, s.record.sold())
+			var err error
 			before := place
 			if place, err = choose(before); err != nil {
 				return err
@@ -382,10 +380,10 @@ func serviceOf(resource microruntime.Resource) (*microruntime.Service, error) {
 		srv.Version = defaultVersion
 	}
 	if !validName.MatchString(srv.Name) {
-		return nil, errors.New("name: expected a lower case letter followed by at most 62 letters, digits or hyphens")
+		return nil, kinds.Invalid("name", "expected a lower case letter followed by at most 62 letters, digits or hyphens")
 	}
 	if !validVersion.MatchString(srv.Version) {
-		return nil, errors.New("version: expected at most 63 letters, digits, dots, hyphens or underscores")
+		return nil, kinds.Invalid("version", "expected at most 63 letters, digits, dots, hyphens or underscores")
 	}
 	return srv, nil
 }

@@ -81,8 +81,8 @@ func (f *fixture) restart(t *testing.T) {
 	}
 	r, err := New(Config{
 		Store: f.store, Binaries: f.binaries, Env: []string{"REPORT=" + f.report, "SHARED=yes"},
-		Credentials: func(service, version string) (Credentials, error) {
-			return Credentials{ID: service + "-" + version, Secret: "secret"}, nil
+		Credentials: func(service, version string, sold bool) Credentials {
+			return Credentials{ID: fmt.Sprintf("%s-%s-%t", service, version, sold), Secret: "secret"}
 		},
 		Supervisor: supervisor.Config{MinBackoff: time.Millisecond, Grace: 3 * time.Second},
 	})

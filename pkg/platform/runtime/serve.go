@@ -9,20 +9,17 @@ import (
 	"time"
 
 	pb "github.com/micro/micro/v3/proto/runtime"
-	microservice "github.com/micro/micro/v3/service"
-	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
 	microruntime "github.com/micro/micro/v3/service/runtime"
-	"github.com/micro/micro/v3/service/runtime/handler"
 	"github.com/micro/micro/v3/service/store"
-	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/urfave/cli/v2"
 
-	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
+	backend "github.com/m3o/backend/pkg/service" // service is a type of this package
 )
 
 // Serve runs the core service "runtime": Micro's handler on a Runtime, and what takes in binaries.
@@ -31,7 +28,11 @@ func Serve(*cli.Context) error {
 	if err != nil {
 		return err
 	}
-	srv := microservice.New(microservice.Name("runtime"))
+	credentials, err := token.ParseServices(os.Getenv(CredentialsEnv))
+	if err != nil {
+		return fmt.Errorf("%s: %w", CredentialsEnv, err)
+	}
+	srv := backend.Core("runtime")
 	if err := store.DefaultStore.Init(store.Table("runtime")); err != nil {
 		return fmt.Errorf("open the runtime's store: %w", err)
 	}
@@ -39,7 +40,7 @@ func Serve(*cli.Context) error {
 		Store:       store.DefaultStore,
 		Binaries:    Binaries{Dir: state.Binaries()},
 		Env:         serviceEnv(addresses),
-		Credentials: issueCredentials,
+		Credentials: issuer{credentials}.issue,
 		// A service answers what it is working on before it ends.
 		Supervisor: supervisor.Config{Grace: 25 * time.Second},
 	})
@@ -48,7 +49,7 @@ func Serve(*cli.Context) error {
 	}
 	microruntime.DefaultRuntime = r
 	if err := stderrors.Join(
-		pb.RegisterRuntimeHandler(srv.Server(), &handler.Runtime{Runtime: r}),
+		pb.RegisterRuntimeHandler(srv.Server(), handler{r}),
 		pb.RegisterSourceHandler(srv.Server(), &Source{Binaries: r.config.Binaries}),
 		r.Start(),
 	); err != nil {
@@ -57,13 +58,12 @@ func Serve(*cli.Context) error {
 	return stderrors.Join(srv.Run(), r.Stop())
 }
 
-// serviceEnv is the environment of every service. It has what a process needs to run, where the platform is and the key
-// that tokens are checked with, and none of the platform's secrets.
+// serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none
+// of the platform's secrets.
 func serviceEnv(addresses state.Addresses) []string {
 	env := []string{
 		state.Env + "=" + state.Dir(),
-		"MICRO_PROXY=" + addresses.Of("network"),
-		"MICRO_AUTH_PUBLIC_KEY=" + auth.DefaultAuth.Options().PublicKey,
+		"MICRO_PROXY=" + addresses.Of("proxy"),
 		"MICRO_REPORT_USAGE=false",
 	}
 	for _, name := range passedOn {
@@ -81,26 +81,28 @@ var passedOn = []string{
 	"PGPASSFILE", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
 }
 
-// issueCredentials makes the account a service logs in with. It is a token signed with the platform's key: nothing is
-// stored, and the one of an earlier start stays good until it expires.
-func issueCredentials(service, version string) (Credentials, error) {
-	account, err := auth.Generate(service+"-"+version, access.ServiceAccount(service)...)
-	if err != nil {
-		return Credentials{}, err
+// CredentialsEnv is the variable in which the runtime gets the key that it makes the credentials of services of. No
+// service ever gets it.
+const CredentialsEnv = "MICRO_RUNTIME_CREDENTIALS"
+
+// issuer makes what services log in with. Nothing is stored: the auth service derives the same.
+type issuer struct{ key token.Services }
+
+func (i issuer) issue(service, version string, sold bool) Credentials {
+	kind := "service"
+	if sold {
+		kind = "sold"
 	}
-	return Credentials{ID: account.ID, Secret: account.Secret}, nil
+	id := kind + "/" + service + "/" + version
+	return Credentials{ID: id, Secret: i.key.Secret(id)}
 }
 
 // Source takes in the binaries that are to be run.
 type Source struct{ Binaries Binaries }
 
 // Upload keeps the bytes it receives and answers with the reference that Runtime.Create expects as a service's source.
-// Only an admin may, because what is uploaded can be run.
-func (s *Source) Upload(ctx context.Context, stream pb.Source_UploadStream) error {
+func (s *Source) Upload(_ context.Context, stream pb.Source_UploadStream) error {
 	const endpoint = "runtime.Source.Upload"
-	if err := namespace.AuthorizeAdmin(ctx, namespace.DefaultNamespace, endpoint); err != nil {
-		return err
-	}
 	source, err := s.Binaries.Write(&uploadReader{stream: stream})
 	if stderrors.Is(err, errEmpty) || stderrors.Is(err, errTooLarge) {
 		return errors.BadRequest(endpoint, "data: %v", err)

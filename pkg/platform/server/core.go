@@ -11,8 +11,11 @@ import (
 
 	"github.com/micro/micro/v3/service/registry"
 
+	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/platform/embedded"
 	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 )
@@ -20,7 +23,7 @@ import (
 // coreServices are Micro's, in the order in which they are started; they are stopped in the opposite one. The registry is
 // first because all others register there, and the runtime last because its services use all others.
 var coreServices = []string{
-	"registry", "broker", "store", "config", "auth", "events", "network", "proxy", "api", "runtime",
+	"registry", "broker", "store", "config", "auth", "events", "proxy", "api", "runtime",
 }
 
 // core is the processes of the core services.
@@ -35,6 +38,10 @@ func startCore(addresses state.Addresses) (*core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this executable: %w", err)
 	}
+	credentials, err := loadKeys()
+	if err != nil {
+		return nil, err
+	}
 	c := &core{}
 	for _, name := range coreServices {
 		config := supervisor.Config{Log: filepath.Join(state.Logs(), name+".log"), MaxBackoff: 5 * time.Second}
@@ -42,7 +49,7 @@ func startCore(addresses state.Addresses) (*core, error) {
 			config.Grace = 30 * time.Second // it stops its services first
 		}
 		p, err := supervisor.Start(config, supervisor.Command{
-			Path: binary, Args: []string{"service", name}, Env: coreEnv(name, addresses),
+			Path: binary, Args: []string{"service", name}, Env: coreEnv(name, addresses, credentials),
 		})
 		if err != nil {
 			c.stop()
@@ -57,22 +64,24 @@ func startCore(addresses state.Addresses) (*core, error) {
 var logPrefix = regexp.MustCompile(`^\S+ \S+ +file=\S+ level=\S+ (service=\S+ )?`)
 
 // coreEnv is the environment of a core service: ours, with its address.
-func coreEnv(name string, addresses state.Addresses) []string {
+func coreEnv(name string, addresses state.Addresses, credentials token.Root) []string {
 	address := addresses.Of(name)
-	if name == "api" || name == "proxy" {
-		// What listens on their address is an HTTP server and a proxy; they are Micro services beside that.
+	if name == "api" { // what listens on its address is an HTTP server; it is a Micro service beside that
 		address = state.Host + ":0"
 	}
 	env := []string{
 		"MICRO_PROFILE=" + embedded.Name,
 		"MICRO_SERVICE_ADDRESS=" + address,
-		"MICRO_PROXY_ADDRESS=" + addresses.Of("proxy"),
-		"MICRO_AUTH_DISABLE_ADMIN=true", // createAdmin makes ours
+		"MICRO_AUTH_ID=" + access.Part(name),
+		"MICRO_AUTH_SECRET=" + credentials.Secret(access.Part(name)),
+	}
+	if name == "runtime" {
+		env = append(env, runtime.CredentialsEnv+"="+credentials.Services().String())
 	}
 	for _, v := range os.Environ() {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS", "MICRO_AUTH_DISABLE_ADMIN",
-			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET":
+		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv:
 		default:
 			env = append(env, v)
 		}

@@ -14,10 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/micro/micro/v3/service/auth"
 	"github.com/urfave/cli/v2"
 
-	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -79,9 +77,6 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 	if err := launch.RemoveBuildDirs(state.Dir()); err != nil {
 		return fmt.Errorf("remove what killed builds have left: %w", err)
 	}
-	if err := logIn(); err != nil {
-		return err
-	}
 	core, err := startCore(addresses)
 	if err != nil {
 		return err
@@ -124,12 +119,12 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 		_ = os.RemoveAll(dir) // what is left is in nobody's way
 	}()
 
+	go func() { // nothing here gets an answer before that, and what keeps the auth service from starting is found meanwhile
+		if err := logIn(); err != nil {
+			cancel(err)
+		}
+	}()
 	if err := ready(ctx, core); err != nil {
-		return err
-	}
-	if err := createAdmin(ctx); ctx.Err() != nil {
-		return context.Cause(ctx)
-	} else if err != nil {
 		return err
 	}
 	progress.say("core services are ready")
@@ -178,20 +173,6 @@ func run(ctx context.Context, services []launch.Service, binaries []string, prog
 		progress.say(s.Name + " answers")
 	}
 	return nil
-}
-
-// logIn makes this process an admin, as the owner of the platform's keys.
-func logIn() error {
-	account, err := auth.Generate("server", access.ServiceAccount(access.Platform)...)
-	if err != nil {
-		return fmt.Errorf("make an account for the server: %w", err)
-	}
-	token, err := auth.Token(auth.WithCredentials(account.ID, account.Secret), auth.WithExpiry(24*time.Hour))
-	if err != nil {
-		return fmt.Errorf("log in: %w", err)
-	}
-	auth.DefaultAuth.Init(auth.ClientToken(token))
-	return launch.Patient()
 }
 
 func names(services []launch.Service) string {

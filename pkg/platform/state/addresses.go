@@ -20,7 +20,7 @@ const Host = "127.0.0.1"
 const DefaultPort = 8080
 
 // The servers of a platform in the order of their ports: the first two are what people and the command line talk to.
-var servers = []string{"api", "proxy", "network", "registry", "broker", "config", "store", "auth", "events", "runtime"}
+var servers = []string{"api", "proxy", "registry", "broker", "config", "store", "auth", "events", "runtime"}
 
 // Addresses is where the servers of one platform listen: a block of consecutive ports on the loopback interface.
 type Addresses struct {

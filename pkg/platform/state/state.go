@@ -85,6 +85,9 @@ func Logs() string { return filepath.Join(Dir(), "logs") }
 // Binaries is the directory of the executables that the runtime keeps.
 func Binaries() string { return filepath.Join(Dir(), "services") }
 
+// Keys is the directory of the keys that tokens are signed and checked with.
+func Keys() string { return filepath.Join(Dir(), "keys") }
+
 // writeFile replaces a file by one with that line, which is either wholly there or not at all, and for its owner alone.
 func writeFile(name, line string) error {
 	tmp := name + ".new"
