@@ -1,0 +1,93 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/micro/micro/v3/service/logger"
+)
+
+// requestIDHeader is where the id of a request is, in the answer and in what the service learns. One from outside counts
+// for nothing: its caller could make two requests look like one.
+const requestIDHeader = "X-Request-Id"
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// withRequestID gives each request an id of its own.
+func withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := rand.Text()
+		w.Header().Set(requestIDHeader, id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+	})
+}
+
+// accessLog writes one line for each request. It has nothing of the query, the headers and the body, where personal data
+// and secrets are.
+func accessLog(write func(level logger.Level, format string, args ...any)) middleware {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begin := time.Now()
+			a := &answerWriter{ResponseWriter: w}
+			defer func() {
+				level := logger.InfoLevel
+				if isProbe(r) {
+					level = logger.DebugLevel
+				}
+				write(level, "request method=%s path=%s status=%d bytes=%d duration=%s remote=%s id=%s",
+					printable(r.Method, 16), printable(r.URL.EscapedPath(), 200), a.status, a.bytes,
+					time.Since(begin).Round(time.Microsecond), peer(r), requestID(r.Context()))
+			}()
+			next.ServeHTTP(a, r)
+		})
+	}
+}
+
+// isProbe tells whether a request is one that only asks whether the API is there.
+func isProbe(r *http.Request) bool {
+	return (r.URL.Path == "/" || r.URL.Path == "/healthz") && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}
+
+// printable is a text of the caller's as it can stand in a line: quoted, in ASCII and of at most so many bytes.
+func printable(text string, most int) string {
+	if len(text) > most {
+		return strconv.QuoteToASCII(text[:most]) + "..."
+	}
+	return strconv.QuoteToASCII(text)
+}
+
+// answerWriter remembers what was answered.
+type answerWriter struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answerWriter) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (a *answerWriter) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answerWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
