@@ -42,9 +42,9 @@ func accessLog(write func(level logger.Level, format string, args ...any)) middl
 				if isProbe(r) {
 					level = logger.DebugLevel
 				}
-				write(level, "request method=%s path=%s status=%d bytes=%d duration=%s remote=%s id=%s",
+				write(level, "request method=%s path=%s status=%d bytes=%d duration_ms=%.3f remote=%s id=%s",
 					printable(r.Method, 16), printable(r.URL.EscapedPath(), 200), a.status, a.bytes,
-					time.Since(begin).Round(time.Microsecond), peer(r), requestID(r.Context()))
+					float64(time.Since(begin).Microseconds())/1000, peer(r), requestID(r.Context()))
 			}()
 			next.ServeHTTP(a, r)
 		})

@@ -54,7 +54,7 @@ func TestAccessLog(t *testing.T) {
 			require.Len(t, log.all, 1)
 			line := log.all[0]
 			require.True(t, strings.HasPrefix(line, c.want), line)
-			require.Regexp(t, regexp.MustCompile(` duration=\S+s remote=192\.0\.2\.1 id=`+a.Header.Get("X-Request-Id")+`$`), line)
+			require.Regexp(t, regexp.MustCompile(` duration_ms=\d+\.\d{3} remote=192\.0\.2\.1 id=`+a.Header.Get("X-Request-Id")+`$`), line)
 			require.NotContains(t, line, secret)
 			require.NotContains(t, line, "\n")
 		})
