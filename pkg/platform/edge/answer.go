@@ -31,7 +31,7 @@ func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // an error means that the caller has gone
+		_, _ = w.Write(body) //nolint:gosec // it is JSON, and browsers are told so; an error means that the caller has gone
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 const page = "https://app.example.com"
 
 // corsHeadersOf returns every CORS header of an answer.
-func corsHeadersOf(a *http.Response) map[string]string {
+func corsHeadersOf(a reply) map[string]string {
 	found := make(map[string]string)
 	for _, name := range []string{
 		"Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Max-Age",
@@ -33,8 +33,8 @@ func setupCORS(t *testing.T) (*caller, http.Handler) {
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	client, h := setupCORS(t)
-	preflight := func(origin string) *http.Response {
-		return do(h, "OPTIONS", "/customers/Create", "", "Origin", origin, "Access-Control-Request-Method", "POST")
+	preflight := func(origin string) reply {
+		return do(t, h, "OPTIONS", "/customers/Create", "", "Origin", origin, "Access-Control-Request-Method", "POST")
 	}
 	a := preflight(page)
 	require.Equal(t, 204, a.StatusCode)
@@ -82,7 +82,7 @@ func TestPagesOfOtherSites(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			client, h := setupCORS(t)
-			a := do(h, c.method, c.target, "", c.header...)
+			a := do(t, h, c.method, c.target, "", c.header...)
 			require.Equal(t, c.code, a.StatusCode)
 			require.Equal(t, c.code == 200, client.calls == 1)
 			require.Equal(t, []string{"Origin"}, a.Header.Values("Vary"))

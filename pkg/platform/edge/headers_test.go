@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"io"
 	"net/http"
 	"testing"
 
@@ -28,12 +27,12 @@ func TestOnlyTheCallersTokenTravels(t *testing.T) {
 				header = append([]string{"authorization", token}, forged...)
 				want["Authorization"] = token
 			}
-			a := do(h, "POST", "/customers/Create", "{}", header...)
+			a := do(t, h, "POST", "/customers/Create", "{}", header...)
 			require.Equal(t, 200, a.StatusCode)
 			want["X-Request-Id"] = a.Header.Get("X-Request-Id")
 			require.Len(t, want["X-Request-Id"], 26)
 			require.Equal(t, want, client.metadata)
-			require.NotEqual(t, want["X-Request-Id"], do(h, "POST", "/customers/Create", "{}").Header.Get("X-Request-Id"))
+			require.NotEqual(t, want["X-Request-Id"], do(t, h, "POST", "/customers/Create", "{}").Header.Get("X-Request-Id"))
 		})
 	}
 }
@@ -52,10 +51,10 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	t.Parallel()
 	client, h := setup(t, services{})
 	client.err = errors.Unauthorized("customers.Customers.Create", "who are you")
-	for _, a := range []*http.Response{
-		do(h, "GET", "/", ""), do(h, "POST", "/customers/Create", "{}"), do(h, "POST", "/nobody/Create", "{}"),
-		do(h, "POST", "/customers/Create", "{}", "Host", "evil.example"), do(h, "POST", "/customers/Create", "{}", "Origin", "https://evil.example"),
-		do(h, "DELETE", "/customers/Create", ""),
+	for _, a := range []reply{
+		do(t, h, "GET", "/", ""), do(t, h, "POST", "/customers/Create", "{}"), do(t, h, "POST", "/nobody/Create", "{}"),
+		do(t, h, "POST", "/customers/Create", "{}", "Host", "evil.example"), do(t, h, "POST", "/customers/Create", "{}", "Origin", "https://evil.example"),
+		do(t, h, "DELETE", "/customers/Create", ""),
 	} {
 		require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 		require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
@@ -70,29 +69,25 @@ func TestUnauthorizedSaysWhatIsWanted(t *testing.T) {
 	t.Parallel()
 	client, h := setup(t, services{})
 	client.err = errors.Unauthorized("customers.Customers.Create", "who are you")
-	a := do(h, "POST", "/customers/Create", "{}", "Cookie", "micro-token=x")
+	a := do(t, h, "POST", "/customers/Create", "{}", "Cookie", "micro-token=x")
 	require.Equal(t, 401, a.StatusCode)
 	require.Equal(t, "Bearer", a.Header.Get("WWW-Authenticate"))
-	b, err := io.ReadAll(a.Body)
-	require.NoError(t, err)
-	require.JSONEq(t, `{"id":"customers.Customers.Create","code":401,"detail":"who are you","status":"Unauthorized"}`, string(b))
+	require.JSONEq(t, `{"id":"customers.Customers.Create","code":401,"detail":"who are you","status":"Unauthorized"}`, a.body)
 }
 
 func TestRefusedMethodsNameTheOthers(t *testing.T) {
 	t.Parallel()
 	_, h := setup(t, services{})
-	require.Equal(t, "POST", do(h, "GET", "/customers/Create", "").Header.Get("Allow"))
-	require.Equal(t, "POST", do(h, "HEAD", "/customers/Create", "").Header.Get("Allow"))
-	require.Equal(t, "GET, HEAD, POST", do(h, "PUT", "/customers/Read", "{}").Header.Get("Allow"))
+	require.Equal(t, "POST", do(t, h, "GET", "/customers/Create", "").Header.Get("Allow"))
+	require.Equal(t, "POST", do(t, h, "HEAD", "/customers/Create", "").Header.Get("Allow"))
+	require.Equal(t, "GET, HEAD, POST", do(t, h, "PUT", "/customers/Read", "{}").Header.Get("Allow"))
 }
 
 func TestHeadHasNoBody(t *testing.T) {
 	t.Parallel()
 	client, h := setup(t, services{})
-	a := do(h, "HEAD", "/customers/Read?id=5", "")
-	b, err := io.ReadAll(a.Body)
-	require.NoError(t, err)
-	require.Empty(t, b)
+	a := do(t, h, "HEAD", "/customers/Read?id=5", "")
+	require.Empty(t, a.body)
 	require.Equal(t, 200, a.StatusCode)
 	require.Equal(t, "11", a.Header.Get("Content-Length"))
 	require.Equal(t, 1, client.calls)

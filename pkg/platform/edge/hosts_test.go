@@ -34,11 +34,11 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	s.Hosts = []string{"api.example.com"}
 	client, h := setupWith(t, services{}, s)
 	for _, method := range []string{"GET", "POST", "OPTIONS"} {
-		requireError(t, do(h, method, "/customers/Read", "", "Host", "rebound.example"), 421, "no name of the API")
+		requireError(t, do(t, h, method, "/customers/Read", "", "Host", "rebound.example"), 421, "no name of the API")
 	}
-	requireError(t, do(h, "GET", "/", "", "Host", "rebound.example"), 421, "no name of the API")
+	requireError(t, do(t, h, "GET", "/", "", "Host", "rebound.example"), 421, "no name of the API")
 	require.Zero(t, client.calls)
-	require.Equal(t, 200, do(h, "POST", "/customers/Read", "", "Host", "api.example.com").StatusCode)
+	require.Equal(t, 200, do(t, h, "POST", "/customers/Read", "", "Host", "api.example.com").StatusCode)
 }
 
 func FuzzHost(f *testing.F) {

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/micro/micro/v3/service/errors"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/netutil"
 )
@@ -53,11 +51,11 @@ func send(t *testing.T, c net.Conn, text string) {
 	require.NoError(t, err)
 }
 
-func receive(t *testing.T, c net.Conn, method string) *http.Response {
+func receive(t *testing.T, c net.Conn, method string) reply {
 	t.Helper()
 	a, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
 	require.NoError(t, err)
-	return a
+	return read(t, a)
 }
 
 func TestWhoeverSendsAHeaderTooSlowlyIsCutOff(t *testing.T) {
@@ -136,12 +134,7 @@ func TestRefusalsOverTheWire(t *testing.T) {
 			conn := connection(t, address)
 			send(t, conn, c.request)
 			a := receive(t, conn, "POST")
-			b, err := io.ReadAll(a.Body)
-			require.NoError(t, err)
-			require.Equal(t, c.code, a.StatusCode, "%s", b)
-			var e errors.Error
-			require.NoError(t, json.Unmarshal(b, &e), "%s", b)
-			require.EqualValues(t, c.code, e.Code)
+			requireError(t, a, c.code, "")
 			require.Equal(t, c.closes, a.Close)
 		})
 	}
