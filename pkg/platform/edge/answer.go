@@ -35,18 +35,6 @@ func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	}
 }
 
-// secured tells browsers to do nothing with an answer but to hand it to the page that asked, and nobody to keep it.
-func secured(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
-		next.ServeHTTP(w, r)
-	})
-}
-
 // public is the error as a caller may see it. What services answer is meant for callers; what Micro's client says of a
 // call that it could not make tells of addresses and connections.
 func public(err error) *errors.Error {

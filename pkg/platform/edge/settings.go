@@ -87,28 +87,25 @@ var (
 		"such as https://app.example.com")
 )
 
+// usualPorts are those that a browser does not write.
+var usualPorts = map[string]string{"http": "80", "https": "443"}
+
 // checkOrigin takes only what a browser would send: anything else would never match, and nobody would know why.
 func checkOrigin(origin string) error {
 	if strings.Contains(origin, "*") {
 		return errAnyOrigin
 	}
 	u, err := url.Parse(origin)
-	if err != nil || origin != u.Scheme+"://"+u.Host {
+	if err != nil {
 		return errOrigin
 	}
-	usual, ok := map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	port := u.Port()
-	if !ok || port == usual || !isHost(u.Hostname()) {
-		return errOrigin
+	usual, ok := usualPorts[u.Scheme]
+	authority := bracketed(u.Hostname())
+	if port := u.Port(); port != "" {
+		ok = ok && port != usual && isPort(port) && port[0] != '0'
+		authority += ":" + port
 	}
-	host := u.Host
-	if port != "" {
-		host = strings.TrimSuffix(host, ":"+port)
-		if !isPort(port) {
-			return errOrigin
-		}
-	}
-	if host != bracketed(u.Hostname()) {
+	if !ok || !isHost(u.Hostname()) || origin != u.Scheme+"://"+authority {
 		return errOrigin
 	}
 	return nil

@@ -33,6 +33,7 @@ func TestSettings(t *testing.T) {
 		{"capitals", origin("https://App.example.com"), "cors.origins[0]: expected an origin"},
 		{"usual port", origin(good + ":443"), "cors.origins[0]: expected an origin"},
 		{"empty port", origin(good + ":"), "cors.origins[0]: expected an origin"},
+		{"odd port", origin(good + ":08443"), "cors.origins[0]: expected an origin"},
 		{"no port", origin(good + ":70000"), "cors.origins[0]: expected an origin"},
 		{"too many origins", origin(make([]string, maxListed+1)...), "cors.origins: expected at most 100 origins"},
 		{"hosts", host("api.example.com", "intranet", "192.0.2.1", "2001:db8::1"), ""},
