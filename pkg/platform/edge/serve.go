@@ -83,13 +83,12 @@ func readSettings(ctx context.Context) (Settings, error) {
 
 // limits is how long a connection may take for what.
 type limits struct {
-	header, request, idle time.Duration
+	header, request, answer, idle time.Duration
 }
 
-var defaultLimits = limits{header: 5 * time.Second, request: 30 * time.Second, idle: time.Minute}
-
-// answerTime is how long a caller may take to read an answer.
-const answerTime = 10 * time.Second
+var defaultLimits = limits{
+	header: 5 * time.Second, request: 30 * time.Second, answer: 10 * time.Second, idle: time.Minute,
+}
 
 func newServer(h http.Handler, timeout time.Duration, l limits) *http.Server {
 	return &http.Server{
@@ -97,7 +96,7 @@ func newServer(h http.Handler, timeout time.Duration, l limits) *http.Server {
 		ReadHeaderTimeout: l.header,
 		ReadTimeout:       l.request,
 		// It runs from the end of the header on: over the body, the call and the answer.
-		WriteTimeout: l.request + timeout + answerTime,
+		WriteTimeout: l.request + timeout + l.answer,
 		IdleTimeout:  l.idle,
 		// Above what the handler takes, which can say in JSON that it was too much.
 		MaxHeaderBytes:               4 * maxHeader,

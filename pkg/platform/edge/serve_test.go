@@ -23,9 +23,15 @@ const (
 // listen serves the handler on a real socket and returns its address.
 func listen(t *testing.T, h http.Handler, connections int, l limits) string {
 	t.Helper()
+	return listenFor(t, h, generous, connections, l)
+}
+
+// listenFor is listen for services that may take so long.
+func listenFor(t *testing.T, h http.Handler, timeout time.Duration, connections int, l limits) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := newServer(h, generous, l)
+	server := newServer(h, timeout, l)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(netutil.LimitListener(listener, connections)) }()
 	t.Cleanup(func() {
@@ -78,6 +84,18 @@ func TestWhoeverSendsABodyTooSlowlyIsTold(t *testing.T) {
 	requireError(t, a, 408, "body: it did not arrive in time")
 	require.True(t, a.Close)
 	require.Zero(t, client.calls)
+}
+
+func TestWhoeverReadsAnAnswerTooSlowlyIsCutOff(t *testing.T) {
+	t.Parallel()
+	failure := make(chan error, 1)
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write(make([]byte, 64<<20)) // more than sockets buffer
+		failure <- err
+	})
+	c := connection(t, listenFor(t, h, short, 10, limits{header: generous, request: short, answer: short, idle: generous}))
+	send(t, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	require.ErrorIs(t, <-failure, os.ErrDeadlineExceeded)
 }
 
 func TestAnIdleConnectionIsClosed(t *testing.T) {
