@@ -214,10 +214,10 @@ const file_billing_proto_billing_proto_rawDesc = "" +
 	"rate_limit\x18\x06 \x01(\x03R\trateLimit\"\x12\n" +
 	"\x10ListTiersRequest\"8\n" +
 	"\x11ListTiersResponse\x12#\n" +
-	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers2U\n" +
-	"\aBilling\x12J\n" +
-	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x00B.Z,github.com/m3o/backend/billing/proto;billingb\x06proto3"
+	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers2X\n" +
+	"\aBilling\x12M\n" +
+	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x01B.Z,github.com/m3o/backend/billing/proto;billingb\x06proto3"
 
 var (
 	file_billing_proto_billing_proto_rawDescOnce sync.Once

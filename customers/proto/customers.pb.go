@@ -720,14 +720,14 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"\x10\n" +
-	"\x0eDeleteResponse2\x8d\x03\n" +
+	"\x0eDeleteResponse2\x93\x03\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
-	"\x06signup\x12J\n" +
-	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
-	"\x02id\x12\x05email\x12?\n" +
-	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12R\n" +
+	"\x06signup\x12M\n" +
+	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\"\x14\xc2\xf3\x18\r\x12\v\n" +
+	"\x02id\x12\x05email\x90\x02\x01\x12B\n" +
+	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12R\n" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer.id\x12P\n" +
 	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +

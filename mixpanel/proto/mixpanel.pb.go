@@ -114,10 +114,10 @@ const file_mixpanel_proto_mixpanel_proto_rawDesc = "" +
 	"\x1dmixpanel/proto/mixpanel.proto\x12\bmixpanel\x1a\x1bpkg/auth/proto/access.proto\"\r\n" +
 	"\vPingRequest\"\"\n" +
 	"\fPingResponse\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x03R\x04time2I\n" +
-	"\bMixpanel\x12=\n" +
-	"\x04Ping\x12\x15.mixpanel.PingRequest\x1a\x16.mixpanel.PingResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x00B0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
+	"\x04time\x18\x01 \x01(\x03R\x04time2L\n" +
+	"\bMixpanel\x12@\n" +
+	"\x04Ping\x12\x15.mixpanel.PingRequest\x1a\x16.mixpanel.PingResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x01B0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
 
 var (
 	file_mixpanel_proto_mixpanel_proto_rawDescOnce sync.Once

@@ -122,6 +122,13 @@ func boot(t *testing.T, names ...string) *platform {
 // start starts the server; false if it has ended before it was ready.
 func (p *platform) start(t *testing.T, names ...string) bool {
 	t.Helper()
+	p.launch(t, names...)
+	return p.says(t, ready)
+}
+
+// launch starts the server and does not wait for it.
+func (p *platform) launch(t *testing.T, names ...string) {
+	t.Helper()
 	args := []string{"server", "--state", p.State, "--port", strconv.Itoa(p.port)}
 	for _, name := range names {
 		args = append(args, "--run", "./"+name)
@@ -138,15 +145,20 @@ func (p *platform) start(t *testing.T, names ...string) bool {
 		_ = cmd.Wait() // tests look at the exit code where it matters
 		close(done)
 	}()
+}
+
+// says waits until the server has printed a text; false if it has ended before.
+func (p *platform) says(t *testing.T, text string) bool {
+	t.Helper()
 	ended := false
 	require.Eventually(t, func() bool {
 		select {
-		case <-done:
+		case <-p.done:
 			ended = true
 		default:
 		}
-		return ended || strings.Contains(p.out.String(), ready)
-	}, startTimeout, 10*time.Millisecond, "the platform does not start: %s", p.out)
+		return ended || strings.Contains(p.out.String(), text)
+	}, startTimeout, 10*time.Millisecond, "the platform does not say %q: %s", text, p.out)
 	return !ended
 }
 

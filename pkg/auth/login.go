@@ -54,12 +54,12 @@ func (l *Local) Options() auth.Options {
 func (l *Local) stayLoggedIn(id, secret string, issued *auth.AccountToken) {
 	for {
 		if issued != nil {
-			time.Sleep(time.Until(issued.Expiry) / 2) //nolint:forbidigo // the time is the point
+			time.Sleep(time.Until(issued.Expiry) / 2)
 		}
 		renewed, err := l.login(id, secret)
 		if err != nil {
 			logger.Errorf("The platform does not take this process's credentials any more: %v", err)
-			time.Sleep(maxLoginPause) //nolint:forbidigo // the key they are made of may come back
+			time.Sleep(maxLoginPause) // the key they are made of may come back
 			continue
 		}
 		issued = renewed
@@ -82,7 +82,7 @@ func (l *Local) login(id, secret string) (*auth.AccountToken, error) {
 			logger.Warnf("Still trying to log in at the auth service: %v", err)
 			reported = true
 		}
-		time.Sleep(pause/2 + rand.N(pause)) //nolint:forbidigo,gosec // not everybody asks at once; nothing is to be guessed
+		time.Sleep(pause/2 + rand.N(pause)) //nolint:gosec // not everybody asks at once; nothing is to be guessed
 		pause = min(2*pause, maxLoginPause)
 	}
 }

@@ -214,20 +214,24 @@ func TestOwnershipInStreams(t *testing.T) {
 	}
 }
 
-// The registry knows for whom each endpoint is.
+// The registry knows for whom each endpoint is, and which ones change nothing.
 func TestEndpointsSayForWhomTheyAre(t *testing.T) {
 	t.Parallel()
 	s, err := service.NewServer(grpcserver.NewServer(server.Name("guarded")), nobody)
 	require.NoError(t, err)
 	h := s.NewHandler(&Guarded{})
 	require.NoError(t, s.Handle(h))
-	got := make(map[string]string)
+	got, safe := make(map[string]string), make(map[string]string)
 	for _, e := range h.Endpoints() {
 		got[e.Name] = e.Metadata[access.EndpointKey]
+		if v, ok := e.Metadata[access.SafeKey]; ok {
+			safe[e.Name] = v
+		}
 	}
 	require.Equal(t, map[string]string{
 		"Guarded.Own": "customer", "Guarded.Manage": "admin", "Guarded.Sell": "gateway", "Guarded.Feed": "customer",
 	}, got)
+	require.Equal(t, map[string]string{"Guarded.Own": "true"}, safe, "a stream cannot be")
 }
 
 // Guarded has the name of the proto service, which generated code gives to others.

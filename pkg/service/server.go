@@ -12,6 +12,7 @@ import (
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/m3o/backend/pkg/auth"
 )
@@ -111,8 +112,8 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 	return nil
 }
 
-// publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones
-// are reachable from outside.
+// publish writes for whom each endpoint is, and whether calling it changes anything, to where the registry learns of it, so
+// that the HTTP API knows which ones are reachable from outside, and which with GET.
 func (s *Server) publish(h server.Handler) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -123,8 +124,18 @@ func (s *Server) publish(h server.Handler) {
 				e.Metadata = make(map[string]string)
 			}
 			e.Metadata[auth.EndpointKey] = m.policy.Access.String()
+			if isSafe(m.desc) {
+				e.Metadata[auth.SafeKey] = "true"
+			}
 		}
 	}
+}
+
+// isSafe tells whether the proto of a method says that calling it changes nothing. A stream is not called over HTTP.
+func isSafe(m protoreflect.MethodDescriptor) bool {
+	options, ok := m.Options().(*descriptorpb.MethodOptions)
+	return ok && options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS &&
+		!m.IsStreamingClient() && !m.IsStreamingServer()
 }
 
 // resolve finds the method that a gRPC path names: /customers.Customers/Create. Micro's client puts the registered name

@@ -361,11 +361,11 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\x10ReadTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"8\n" +
 	"\x11ReadTrackResponse\x12#\n" +
-	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\x90\x01\n" +
+	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\x93\x01\n" +
 	"\x06Signup\x12<\n" +
 	"\x05Track\x12\x14.signup.TrackRequest\x1a\x15.signup.TrackResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x00\x12H\n" +
-	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponse\"\x06\xc2\xf3\x18\x02\x1a\x00B,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
+	"\x00\x12K\n" +
+	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01B,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
 
 var (
 	file_signup_proto_signup_proto_rawDescOnce sync.Once

@@ -150,10 +150,10 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\x11endpoint_requests\x18\x02 \x03(\v25.usage.ReadMonthlyTotalResponse.EndpointRequestsEntryR\x10endpointRequests\x1aC\n" +
 	"\x15EndpointRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012q\n" +
-	"\x05Usage\x12h\n" +
-	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer_idB*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012t\n" +
+	"\x05Usage\x12k\n" +
+	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01B*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
 
 var (
 	file_usage_proto_usage_proto_rawDescOnce sync.Once

@@ -51,7 +51,7 @@ func (r *RPC) Exchange(ctx context.Context, service, endpoint, body string) (str
 	if err != nil {
 		return "", err
 	}
-	defer stream.Close()
+	defer stream.Close() //nolint:errcheck // what was wrong has been said by Recv
 	if err := stream.Send(&bytes.Frame{Data: []byte(body)}); err != nil {
 		return "", err
 	}

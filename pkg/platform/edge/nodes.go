@@ -8,8 +8,6 @@ import (
 
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
-
-	"github.com/m3o/backend/pkg/auth"
 )
 
 const (
@@ -42,11 +40,10 @@ type nodes struct {
 // entry is what is known of one service.
 type entry struct {
 	addresses []string
-	outside   map[string]bool // the endpoints that are reachable from outside
-	truths    map[string]bool // the parameters that are true or false, as "Usage.ReadMonthlyTotal detail"
-	asked     time.Time       // when the registry last answered, or did not
-	seen      time.Time       // when it last had nodes
-	err       error           // why it did not answer
+	endpoints map[string]endpoint
+	asked     time.Time // when the registry last answered, or did not
+	seen      time.Time // when it last had nodes
+	err       error     // why it did not answer
 }
 
 func newNodes(registry Finder) *nodes {
@@ -117,7 +114,7 @@ func (n *nodes) learn(service string, found []*registry.Service, err error) {
 	now := n.clock()
 	switch {
 	case err == nil && len(found) > 0:
-		e = entry{addresses: addressesOf(found), outside: outsideOf(found), truths: truthsOf(found), seen: now}
+		e = entry{addresses: addressesOf(found), endpoints: endpointsOf(found), seen: now}
 	case err == nil || isNotFound(err):
 		e.err = nil
 		if now.Sub(e.seen) > forget {
@@ -148,40 +145,6 @@ func addressesOf(services []*registry.Service) []string {
 		}
 	}
 	return addresses
-}
-
-// outsideOf finds the endpoints that say they are for everybody or for customers. Whatever says nothing, as Micro's own
-// services do, is not reachable; nor is what one of several versions of a service says otherwise.
-func outsideOf(services []*registry.Service) map[string]bool {
-	outside := make(map[string]bool)
-	for _, s := range services {
-		for _, endpoint := range s.Endpoints {
-			open := auth.OutsideByName(endpoint.Metadata[auth.EndpointKey])
-			if before, ok := outside[endpoint.Name]; ok {
-				open = open && before
-			}
-			outside[endpoint.Name] = open
-		}
-	}
-	return outside
-}
-
-// truthsOf finds the parameters that are true or false: a query does not tell them from text.
-func truthsOf(services []*registry.Service) map[string]bool {
-	truths := make(map[string]bool)
-	for _, s := range services {
-		for _, endpoint := range s.Endpoints {
-			if endpoint.Request == nil {
-				continue
-			}
-			for _, v := range endpoint.Request.Values {
-				if v.Type == "bool" {
-					truths[endpoint.Name+" "+v.Name] = true
-				}
-			}
-		}
-	}
-	return truths
 }
 
 func isNotFound(err error) bool {

@@ -83,7 +83,7 @@ var passedOn = []string{
 
 // CredentialsEnv is the variable in which the runtime gets the key that it makes the credentials of services of. No
 // service ever gets it.
-const CredentialsEnv = "MICRO_RUNTIME_CREDENTIALS"
+const CredentialsEnv = "MICRO_RUNTIME_CREDENTIALS" //nolint:gosec // the name of a variable
 
 // issuer makes what services log in with. Nothing is stored: the auth service derives the same.
 type issuer struct{ key token.Services }

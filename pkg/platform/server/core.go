@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -89,22 +90,31 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 	return env
 }
 
-// wait returns when every core service is registered, which is the last thing each does when it starts.
-func (c *core) wait(ctx context.Context) error {
+// wait returns when every core service is registered, which is the last thing each does when it starts. One that keeps
+// ending is an error; except for the API, which has settings that can only be mended while the others run: it is told, and
+// the API may start until ctx ends.
+func (c *core) wait(ctx context.Context, say func(what string)) error {
 	for i, name := range c.names {
+		var failure error
 		err := launch.Poll(ctx, func() (bool, error) {
 			found, err := registry.GetService(name)
 			if err == nil && len(found) > 0 {
 				return true, nil
 			}
-			if status := c.processes[i].Status(); status.Restarts > 2 {
-				return false, fmt.Errorf("it does not start: %s (its log is %s)",
-					logPrefix.ReplaceAllString(status.Reason, ""), filepath.Join(state.Logs(), name+".log"))
+			status := c.processes[i].Status()
+			if status.Restarts <= 2 || failure != nil {
+				return false, nil
 			}
+			failure = fmt.Errorf("it does not start: %s (its log is %s)",
+				logPrefix.ReplaceAllString(status.Reason, ""), filepath.Join(state.Logs(), name+".log"))
+			if name != "api" {
+				return false, failure
+			}
+			say(fmt.Sprintf("core service api: %v; waiting for its configuration to be mended (micro config set)", failure))
 			return false, nil
 		})
 		if err != nil {
-			return fmt.Errorf("core service %s: %w", name, err)
+			return fmt.Errorf("core service %s: %w", name, cmp.Or(failure, err))
 		}
 	}
 	return nil

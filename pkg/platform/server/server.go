@@ -124,7 +124,7 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 			cancel(err)
 		}
 	}()
-	if err := ready(ctx, core); err != nil {
+	if err := ready(ctx, core, progress); err != nil {
 		return err
 	}
 	progress.say("core services are ready")
@@ -148,10 +148,10 @@ func build(ctx context.Context, services []launch.Service, dir string, progress 
 }
 
 // ready waits for the core services.
-func ready(ctx context.Context, core *core) error {
+func ready(ctx context.Context, core *core, progress *progress) error {
 	waiting, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long; the logs are in "+state.Logs()))
 	defer cancel()
-	err := core.wait(waiting)
+	err := core.wait(waiting, progress.say)
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // whatever ended the wait is what went wrong
 	}

@@ -1,0 +1,43 @@
+package edge
+
+import (
+	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/auth"
+)
+
+// endpoint is what the registry says of one endpoint.
+type endpoint struct {
+	outside bool            // it is reachable from outside
+	safe    bool            // calling it changes nothing
+	truths  map[string]bool // the parameters that are true or false: a query does not tell them from text
+}
+
+// endpointsOf reads what the registry says of each endpoint. Whatever says nothing, as Micro's own services do, is neither
+// reachable nor safe; nor is what one of several versions of a service says otherwise.
+func endpointsOf(services []*registry.Service) map[string]endpoint {
+	endpoints := make(map[string]endpoint)
+	for _, s := range services {
+		for _, e := range s.Endpoints {
+			found := endpoint{
+				outside: auth.OutsideByName(e.Metadata[auth.EndpointKey]),
+				safe:    e.Metadata[auth.SafeKey] == "true",
+				truths:  make(map[string]bool),
+			}
+			if before, ok := endpoints[e.Name]; ok {
+				found.outside = found.outside && before.outside
+				found.safe = found.safe && before.safe
+				found.truths = before.truths
+			}
+			if e.Request != nil {
+				for _, v := range e.Request.Values {
+					if v.Type == "bool" {
+						found.truths[v.Name] = true
+					}
+				}
+			}
+			endpoints[e.Name] = found
+		}
+	}
+	return endpoints
+}

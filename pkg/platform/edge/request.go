@@ -1,0 +1,106 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	stderrors "errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/micro/micro/v3/service/context/metadata"
+	"github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/service/registry"
+)
+
+// bodyOf reads the body of a POST, which is one JSON object.
+func bodyOf(w http.ResponseWriter, r *http.Request, most int64) (json.RawMessage, error) {
+	mediaType, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, errors.New(id, "Content-Type: expected JSON in UTF-8", http.StatusUnsupportedMediaType)
+	}
+	switch mediaType {
+	case "", "application/json", "application/x-www-form-urlencoded": // the last is what curl says of any body
+	default:
+		return nil, errors.New(id, "Content-Type: expected application/json", http.StatusUnsupportedMediaType)
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err == nil {
+		return objectOf(b)
+	}
+	// The rest of the body is not waited for, so no other request can follow on this connection.
+	w.Header().Set("Connection", "close")
+	var tooLarge *http.MaxBytesError
+	switch {
+	case stderrors.As(err, &tooLarge):
+		return nil, errors.New(id, "body: larger than the API takes", http.StatusRequestEntityTooLarge)
+	case stderrors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errors.New(id, "body: it did not arrive in time", http.StatusRequestTimeout)
+	default:
+		return nil, errors.BadRequest(id, "body: it could not be read to its end")
+	}
+}
+
+func objectOf(b []byte) (json.RawMessage, error) {
+	switch trimmed := bytes.TrimLeft(b, " \t\r\n"); {
+	case len(trimmed) == 0:
+		return json.RawMessage("{}"), nil
+	case !json.Valid(b):
+		return nil, errors.BadRequest(id, "body: expected valid JSON")
+	case trimmed[0] != '{':
+		return nil, errors.BadRequest(id, "body: expected a JSON object")
+	}
+	return b, nil
+}
+
+// queryOf makes an object of the parameters of a GET. They become strings, which services accept for numbers too, as
+// protobuf's JSON does; only those that are true or false have to be known.
+func queryOf(r *http.Request, truths map[string]bool) (json.RawMessage, error) {
+	fields := make(map[string]any)
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, errors.BadRequest(id, "query: expected name=value pairs in URL encoding")
+	}
+	for name, values := range query {
+		switch {
+		case len(values) > 1:
+			fields[name] = values
+		case truths[name] && (values[0] == "true" || values[0] == "false"):
+			fields[name] = values[0] == "true"
+		default:
+			fields[name] = values[0]
+		}
+	}
+	return json.Marshal(fields)
+}
+
+// metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge.
+func metadataOf(r *http.Request) (metadata.Metadata, error) {
+	md := metadata.Metadata{
+		"Micro-Namespace": registry.DefaultDomain,
+		"X-Forwarded-For": peer(r),
+		requestIDHeader:   requestID(r.Context()),
+	}
+	switch authorization := r.Header.Values("Authorization"); len(authorization) {
+	case 0:
+	case 1:
+		md["Authorization"] = authorization[0]
+	default:
+		// Whoever looks at a request before the API might have looked at another one of them.
+		return nil, errors.BadRequest(id, "Authorization: expected it once")
+	}
+	return md, nil
+}
+
+// peer is the IP address that the request came from, without a port; empty where that is not known.
+func peer(r *http.Request) string {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return a.Addr().Unmap().WithZone("").String()
+}
