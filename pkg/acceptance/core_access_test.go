@@ -13,6 +13,7 @@ import (
 	_ "github.com/micro/micro/v3/proto/auth" // the descriptors of Micro's own RPCs
 	_ "github.com/micro/micro/v3/proto/broker"
 	_ "github.com/micro/micro/v3/proto/config"
+	_ "github.com/micro/micro/v3/proto/debug"
 	_ "github.com/micro/micro/v3/proto/events"
 	_ "github.com/micro/micro/v3/proto/registry"
 	_ "github.com/micro/micro/v3/proto/runtime"

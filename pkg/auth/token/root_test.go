@@ -55,7 +55,7 @@ func TestDerivedAccounts(t *testing.T) {
 		},
 		"sold/weather/latest": {
 			microauth.Account{Metadata: map[string]string{"service": "weather", "sold": "true"}},
-			auth.Caller{Kind: auth.Other, ID: "sold/weather/latest"},
+			auth.Caller{Kind: auth.Sold, ID: "sold/weather/latest", Service: "weather"},
 		},
 	} {
 		want := tc.account

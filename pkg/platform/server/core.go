@@ -80,7 +80,11 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 		env = append(env, runtime.CredentialsEnv+"="+credentials.Services().String())
 	}
 	for _, v := range os.Environ() {
-		switch name, _, _ := strings.Cut(v, "="); name {
+		switch variable, _, _ := strings.Cut(v, "="); variable {
+		case "MICRO_CONFIG_SECRET_KEY":
+			if name == "config" { // nobody else has a use for it
+				env = append(env, v)
+			}
 		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
 			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv:
 		default:

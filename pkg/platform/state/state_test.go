@@ -66,7 +66,7 @@ func TestClaim(t *testing.T) {
 	require.Equal(t, DefaultPort, a.Port, "what failed is not remembered")
 
 	_, err = Claim(65530)
-	require.ErrorContains(t, err, "expected a number from 1 to 65526")
+	require.ErrorContains(t, err, "expected a number from 1 to 65527")
 	t.Setenv(PortEnv, "many")
 	_, err = Claim(0)
 	require.ErrorContains(t, err, PortEnv)
@@ -78,7 +78,7 @@ func TestAddressesAreRemembered(t *testing.T) {
 	a, err := LoadAddresses()
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:12000", a.Of("api"))
-	require.Equal(t, "127.0.0.1:12003", a.Of("registry"))
+	require.Equal(t, "127.0.0.1:12002", a.Of("registry"))
 	require.Empty(t, a.Of("web"))
 	for _, damage := range []string{"", "{", "{}", `{"port": 70000}`} {
 		require.NoError(t, os.WriteFile(addressFile(), []byte(damage), 0o600))

@@ -1,0 +1,115 @@
+package acceptance
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/acceptance/client"
+)
+
+// read reads the customer whose token it is, over HTTP.
+func read(t *testing.T, c *client.Client) int {
+	t.Helper()
+	a, err := c.Post(t.Context(), "/customers/Read", "{}")
+	require.NoError(t, err)
+	return a.Code
+}
+
+func TestKeyRotation(t *testing.T) {
+	t.Parallel()
+	p := boot(t, "customers")
+	jane := client.Customer(p.customer(t, "jane@example.com"))
+	before := p.as(t, jane)
+	_, first := p.signingKey(t)
+	out, err := p.Run(t.Context(), "auth", "rotate")
+	require.NoError(t, err, out)
+	_, second := p.signingKey(t)
+	require.NotEqual(t, first, second)
+	require.Equal(t, http.StatusOK, read(t, before), "the former key's tokens are good")
+	require.Equal(t, http.StatusOK, read(t, p.as(t, jane)), "and the new one's at once")
+	p.refreshToken(t) // the auth service signs on, and is understood
+	_, err = p.Call(t.Context(), "customers", "Customers.List", "{}")
+	require.NoError(t, err)
+}
+
+// A token that nobody has seen yet is good while the auth service hangs, and so is every service that runs.
+func TestAuthServiceIsAway(t *testing.T) {
+	t.Parallel()
+	p := boot(t, "customers")
+	jane := client.Customer(p.customer(t, "jane@example.com"))
+	pid := p.core(t, "auth")
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // it has ended by then, or goes on
+	for range 20 {
+		require.Equal(t, http.StatusOK, read(t, p.as(t, jane)))
+	}
+	require.Equal(t, http.StatusUnauthorized, read(t, p.As("forged")))
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.Equal(t, http.StatusOK, read(t, p.as(t, jane)))
+	require.Eventually(t, func() bool {
+		a, err := p.Post(t.Context(), "/auth/Token", `{"id": "nobody", "secret": "correct horse"}`)
+		return err == nil && a.Code == http.StatusUnauthorized
+	}, time.Minute, 20*time.Millisecond, "it is back")
+}
+
+// A service that is sold runs, is found and answers, and its own credentials open nothing.
+func TestSoldService(t *testing.T) {
+	t.Parallel()
+	p := boot(t)
+	out, err := p.Run(t.Context(), "run", "--sold", filepath.Join(repository, "mixpanel"))
+	require.NoError(t, err, out)
+	answers(t, p.Client, "/mixpanel/Ping", "{}", 30*time.Second)
+
+	id, secret := credentials(t, p, "mixpanel")
+	require.Equal(t, "sold/mixpanel/latest", id)
+	a, err := p.Post(t.Context(), "/auth/Token", `{"id": "`+id+`", "secret": "`+secret+`"}`)
+	require.NoError(t, err)
+	issued, _ := a.Fields()["token"].(map[string]any)
+	token, _ := issued["access_token"].(string)
+	require.NotEmpty(t, token, "%s", a.Body)
+	rpc := p.RPC(token)
+	for service, body := range map[string][2]string{
+		"config": {"Config.Get", `{"path": "micro.mixpanel"}`}, "store": {"Store.Read", `{"key": "x"}`},
+		"auth": {"Auth.Generate", `{"id": "root", "scopes": ["admin"]}`}, "events": {"Stream.Publish", `{"topic": "customers"}`},
+		"runtime": {"Runtime.Read", `{}`},
+	} {
+		_, err := rpc.JSON(t.Context(), service, body[0], body[1])
+		require.Equal(t, http.StatusForbidden, codeOf(err), "%s %s", service, body[0])
+	}
+
+	// The same service, trusted: nothing but the flag is different.
+	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "mixpanel"))
+	require.NoError(t, err, out)
+	id, _ = credentials(t, p, "mixpanel")
+	require.Equal(t, "service/mixpanel/latest", id)
+}
+
+// credentials are what the one service that runs has been given, as its environment says. It has no other secret of the
+// platform in it.
+func credentials(t *testing.T, p *platform, name string) (id, secret string) {
+	t.Helper()
+	found := p.binaries()
+	require.Len(t, found, 1, name)
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(found[0].pid), "environ"))
+	require.NoError(t, err)
+	for variable := range strings.SplitSeq(string(b), "\x00") {
+		key, value, _ := strings.Cut(variable, "=")
+		switch key {
+		case "MICRO_AUTH_ID":
+			id = value
+		case "MICRO_AUTH_SECRET":
+			secret = value
+		case "MICRO_CONFIG_SECRET_KEY", "MICRO_AUTH_PRIVATE_KEY", "MICRO_RUNTIME_CREDENTIALS":
+			require.Empty(t, value, key)
+		}
+	}
+	return id, secret
+}
