@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/micro/micro/v3/service/logger"
 )
 
 // lock makes the directory, if there is none, and keeps others from changing what is in it until unlock is called.
@@ -91,7 +93,11 @@ func (w *watched[T]) get(maxAge time.Duration) (T, error) {
 	defer w.mu.Unlock()
 	r := w.last.Load()
 	if !w.fresh(r, maxAge) {
-		r = w.read(r)
+		next := w.read(r)
+		if next.err != nil && (r == nil || fmt.Sprint(r.err) != next.err.Error()) {
+			logger.Warnf("The keys cannot be read: %v", next.err) // once, not with each token
+		}
+		r = next
 		w.last.Store(r)
 	}
 	return r.value, r.err

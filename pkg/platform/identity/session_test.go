@@ -193,7 +193,7 @@ func (m *machine) Check(r *rapid.T) {
 		}
 		require.ElementsMatch(r, want, got)
 	}
-	m.attempts = newAttempts(m.fixture.clock) // they have a test of their own
+	m.attempts = newAttempts(m.clock) // they have a test of their own
 }
 
 func TestSessions(t *testing.T) {
