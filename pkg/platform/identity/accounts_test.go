@@ -344,8 +344,12 @@ func TestStoreThatFails(t *testing.T) {
 		require.Equal(t, after >= 2, err == nil)
 		require.Equal(t, err == nil, good(f, secret))
 		if err != nil {
+			_, err = f.generate(admin(), &pb.GenerateRequest{Id: "1", Name: "joe", Secret: secret})
+			require.NoError(t, err)
+			require.False(t, good(f, secret), "a name that was left over is nobody's")
 			_, err = f.generate(admin(), &pb.GenerateRequest{Id: "2", Name: "jane", Secret: secret})
-			require.NoError(t, err, "a name without its account is free")
+			require.NoError(t, err, "and free")
+			require.True(t, good(f, secret))
 		}
 	}
 	f := setup(t)

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "github.com/micro/micro/v3/proto/auth"
 	"github.com/micro/micro/v3/service/context/metadata"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/m3o/backend/pkg/errors"
 )
@@ -101,29 +101,34 @@ func TestBucketsAreBounded(t *testing.T) {
 	require.NoError(t, a.check(victim))
 }
 
-// However many guess at once, few more secrets are tried than may fail.
+// However many guess at once, no more secrets are tried than may fail and are tried at the same time.
 func TestAttemptsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.add(t, "jane")
-	tried := make(chan struct{}, 100)
-	var group errgroup.Group
-	for n := range cap(tried) {
-		group.Go(func() error {
-			err := f.logInFrom(fmt.Sprintf("192.0.2.%d", n), "jane", "wrong")
-			if errors.KindOf(err) == errors.KindUnauthenticated {
-				tried <- struct{}{}
-				return nil
-			}
-			if errors.KindOf(err) == errors.KindTooMany {
-				return nil
-			}
-			return err
-		})
-	}
-	require.NoError(t, group.Wait())
-	require.GreaterOrEqual(t, len(tried), accountBurst)
-	require.Less(t, len(tried), accountBurst+cap(f.secrets.slots))
+	synctest.Test(t, func(t *testing.T) {
+		f.secrets.slots = make(chan struct{}, 2)
+		for range cap(f.secrets.slots) {
+			f.secrets.slots <- struct{}{}
+		}
+		const guesses = 100
+		answers := make(chan errors.Kind, guesses)
+		for n := range guesses {
+			go func() { answers <- errors.KindOf(f.logInFrom(fmt.Sprintf("192.0.2.%d", n), "jane", "wrong")) }()
+		}
+		synctest.Wait() // all of them have found that they may try, and wait for a processor
+		for range cap(f.secrets.slots) {
+			<-f.secrets.slots
+		}
+		count := make(map[errors.Kind]int)
+		for range guesses {
+			count[<-answers]++
+		}
+		tried := count[errors.KindUnauthenticated]
+		require.Equal(t, guesses, tried+count[errors.KindTooMany])
+		require.GreaterOrEqual(t, tried, accountBurst)
+		require.Less(t, tried, accountBurst+cap(f.secrets.slots))
+	})
 }
 
 // While all processors are busy with secrets, others wait for a moment, and then are told to come back.

@@ -83,8 +83,16 @@ var errFault = stderrors.New("the store is away")
 // faultyStore is a store that does so many changes more and then fails; any number while left is negative.
 type faultyStore struct {
 	store.Store
-	mu   sync.Mutex
-	left int
+	mu     sync.Mutex
+	left   int
+	onRead func(key string) // called before each read, if there is one
+}
+
+func (s *faultyStore) Read(key string, opts ...store.ReadOption) ([]*store.Record, error) {
+	if s.onRead != nil {
+		s.onRead(key)
+	}
+	return s.Store.Read(key, opts...)
 }
 
 func (s *faultyStore) fail(after int) {

@@ -109,7 +109,10 @@ func (m *machine) Wait(r *rapid.T) {
 }
 
 func (m *machine) LogIn(r *rapid.T) {
-	id, given := m.draw(r), rapid.SampledFrom([]string{secret, "another secret"}).Draw(r, "secret")
+	m.begin(r, m.draw(r), rapid.SampledFrom([]string{secret, "another secret"}).Draw(r, "secret"))
+}
+
+func (m *machine) begin(r *rapid.T, id, given string) {
 	issued, err := m.logInAs(id, given)
 	switch a := m.accounts[id]; {
 	case a == nil || a.secret != given:
@@ -200,10 +203,13 @@ func TestSessions(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		m := &machine{fixture: setup(t), accounts: make(map[string]*modelAccount)}
+		m.add(r, "jane")
+		m.accounts["jane"] = &modelAccount{secret: secret}
+		m.begin(r, "jane", secret)
 		r.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "create": m.Create, "delete": m.Delete, "block": m.Block, "unblock": m.Unblock, "change secret": m.ChangeSecret,
-			"revoke all": m.RevokeAll, "revoke": m.Revoke, "wait": m.Wait, "log in": m.LogIn, "log in again": m.LogIn,
-			"refresh": m.Refresh, "refresh again": m.Refresh, "and again": m.Refresh,
+			"revoke all": m.RevokeAll, "revoke": m.Revoke, "wait": m.Wait, "wait again": m.Wait, "log in": m.LogIn, "log in again": m.LogIn,
+			"refresh": m.Refresh, "refresh again": m.Refresh, "and again": m.Refresh, "and once more": m.Refresh,
 		})
 	})
 }

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	stderrors "errors"
 	"fmt"
 	"math"
 	"slices"
@@ -219,6 +220,63 @@ func TestRevokeSaysWhat(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A token that was used is good once more for as long as the grace, and not a moment longer: then its session ends.
+func TestSpentToken(t *testing.T) {
+	t.Parallel()
+	for wait, good := range map[time.Duration]bool{0: true, grace: true, grace + time.Nanosecond: false, time.Hour: false} {
+		f := setup(t)
+		f.add(t, "jane")
+		issued, err := f.logInAs("jane", secret)
+		require.NoError(t, err)
+		next, err := f.refreshWith(issued.RefreshToken)
+		require.NoError(t, err)
+		f.turn(wait)
+		other, err := f.refreshWith(issued.RefreshToken)
+		if !good {
+			requireLogInAgain(t, err)
+			_, err = f.refreshWith(next.RefreshToken)
+			requireLogInAgain(t, err)
+			require.Len(t, f.store.content(t), 2, "the session is gone")
+			continue
+		}
+		require.NoError(t, err, wait)
+		require.NotEqual(t, next.RefreshToken, other.RefreshToken)
+		// Using it once more has not made the grace longer.
+		f.turn(grace + time.Nanosecond - wait)
+		_, err = f.refreshWith(next.RefreshToken)
+		require.NoError(t, err)
+		_, err = f.refreshWith(issued.RefreshToken)
+		requireLogInAgain(t, err)
+		_, err = f.refreshWith(other.RefreshToken)
+		requireLogInAgain(t, err)
+	}
+}
+
+// The secret is changed, or the account deleted, after it was checked and before the session begins.
+func TestLogInWhileTheAccountChanges(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*fixture) error{
+		"changed": func(f *fixture) error {
+			a, err := f.account("jane")
+			a.Secret += "x"
+			return stderrors.Join(err, f.write(accountPrefix+"jane", a))
+		},
+		"deleted": func(f *fixture) error { return f.store.Delete(accountPrefix + "jane") },
+	} {
+		f := setup(t)
+		f.add(t, "jane")
+		reads := 0
+		f.store.onRead = func(string) {
+			if reads++; reads == 2 { // the first was for the check
+				require.NoError(t, change(f))
+			}
+		}
+		_, err := f.logInAs("jane", secret)
+		require.Equal(t, errCredentials, err, name)
+		require.NotContains(t, fmt.Sprint(f.store.content(t)), sessionPrefix, name)
+	}
+}
+
 // Many refresh one token at once, as commands do that share a file: all go on, in one session.
 func TestRefreshAtOnce(t *testing.T) {
 	t.Parallel()
@@ -291,7 +349,7 @@ func TestNoAccountTakesAsLong(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	var err error
-	f.secrets, err = newSecrets(bcrypt.DefaultCost - 2)
+	f.secrets, err = newSecrets(bcrypt.MinCost + 2)
 	require.NoError(t, err)
 	f.add(t, "jane")
 	tries := []*pb.TokenRequest{
