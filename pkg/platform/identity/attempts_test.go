@@ -145,7 +145,7 @@ func TestSecretsQueue(t *testing.T) {
 	cancel()
 	_, err := f.token(ctx, &pb.TokenRequest{Id: "jane", Secret: secret})
 	requireKind(t, errors.KindTooMany, err)
-	require.EqualError(t, err, "too many are logging in: try again in 3 seconds")
+	require.EqualError(t, err, "too many are logging in or signing up: try again in 3 seconds")
 	// What checks no secret goes on.
 	_, err = f.logInAs("platform/server", f.Root.Secret("platform/server"))
 	require.NoError(t, err)

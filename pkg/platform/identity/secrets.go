@@ -40,7 +40,7 @@ func (s *secrets) enter(ctx context.Context) (leave func(), err error) {
 	case s.slots <- struct{}{}:
 		return func() { <-s.slots }, nil
 	case <-ctx.Done():
-		return nil, errors.TooMany("too many are logging in: try again in %d seconds", int(maxQueue.Seconds()))
+		return nil, errors.TooMany("too many are logging in or signing up: try again in %d seconds", int(maxQueue.Seconds()))
 	}
 }
 

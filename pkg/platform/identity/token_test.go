@@ -12,7 +12,12 @@ import (
 
 	pb "github.com/micro/micro/v3/proto/auth"
 	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/broker/memory"
+	"github.com/micro/micro/v3/service/client"
+	grpcclient "github.com/micro/micro/v3/service/client/grpc"
+	registry "github.com/micro/micro/v3/service/registry/memory"
 	"github.com/micro/micro/v3/service/server"
+	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sync/errgroup"
@@ -371,6 +376,38 @@ func TestNoAccountTakesAsLong(t *testing.T) {
 	}
 }
 
+// Micro's own server and client of Auth, as they are: who comes with credentials gets tokens, whatever the rest requires.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(t, "jane")
+	s := grpcserver.NewServer(
+		server.Name("auth"), server.Address("127.0.0.1:0"), server.Registry(registry.NewRegistry()), server.Broker(memory.NewBroker()),
+	)
+	require.NoError(t, f.Register(s))
+	require.NoError(t, s.Start())
+	t.Cleanup(func() { require.NoError(t, s.Stop()) })
+	c := grpcclient.NewClient(client.Broker(memory.NewBroker()))
+	at := client.WithAddress(s.Options().Address)
+
+	rsp, err := pb.NewAuthService("auth", c).Token(context.Background(), &pb.TokenRequest{Id: "jane", Secret: secret}, at)
+	require.NoError(t, err)
+	_, err = f.refreshWith(rsp.Token.RefreshToken)
+	require.NoError(t, err)
+	for range addressBurst {
+		_, err = pb.NewAuthService("auth", c).Token(context.Background(), &pb.TokenRequest{RefreshToken: "guess"}, at)
+		require.ErrorContains(t, err, "invalid token provided")
+	}
+	_, err = pb.NewAuthService("auth", c).Token(context.Background(), &pb.TokenRequest{RefreshToken: "guess"}, at)
+	require.ErrorContains(t, err, "try again", "the peer's address is known")
+	require.Contains(t, f.attempts.addresses.byKey, "127.0.0.1")
+
+	_, err = pb.NewAccountsService("auth", c).List(context.Background(), new(pb.ListAccountsRequest), at)
+	require.ErrorContains(t, err, "only an admin", "nobody is taken for somebody where no interceptor says who calls")
+	_, err = sessions.NewSessionsService("auth", c).List(context.Background(), &sessions.ListRequest{Account: "jane"}, at)
+	require.ErrorContains(t, err, "only an admin")
+}
+
 // The RPCs of Sessions behind the real server: policies let through whom the handlers do, and errors have their codes.
 func TestSessionsServed(t *testing.T) {
 	t.Parallel()
@@ -386,17 +423,17 @@ func TestSessionsServed(t *testing.T) {
 		"admin": {servicetest.Admin, 0}, "customers": {servicetest.Service("customers"), 0},
 		"signup": {servicetest.Service("signup"), 403}, "jane": {servicetest.Customer("jane"), 403}, "nobody": {nil, 401},
 	} {
-		client := sessions.NewSessionsService("auth", c.As(tc.account))
-		rsp, err := client.List(context.Background(), &sessions.ListRequest{Account: "jane"})
+		as := sessions.NewSessionsService("auth", c.As(tc.account))
+		rsp, err := as.List(context.Background(), &sessions.ListRequest{Account: "jane"})
 		if tc.code != 0 {
 			servicetest.RequireError(t, err, tc.code, "auth.Sessions.List", "")
-			_, err = client.Block(context.Background(), &sessions.BlockRequest{Account: "jane"})
+			_, err = as.Block(context.Background(), &sessions.BlockRequest{Account: "jane"})
 			servicetest.RequireError(t, err, tc.code, "auth.Sessions.Block", "")
 			continue
 		}
 		require.NoError(t, err, name)
 		require.Len(t, rsp.Sessions, 1)
-		_, err = client.List(context.Background(), &sessions.ListRequest{Account: "joe"})
+		_, err = as.List(context.Background(), &sessions.ListRequest{Account: "joe"})
 		servicetest.RequireError(t, err, 404, "auth.Sessions.List", "account: there is no such account")
 	}
 }
