@@ -45,8 +45,8 @@ var core = map[protoreflect.FullName]rule{
 	// The configuration has the secrets of all services in it.
 	"config.Config.Get":    {access: ForService, bounds: map[string]limit{"namespace": house, "path": ownConfig}},
 	"config.Config.Read":   {access: ForAdmin},
-	"config.Config.Set":    {access: ForAdmin},
-	"config.Config.Delete": {access: ForAdmin},
+	"config.Config.Set":    {access: ForAdmin, bounds: map[string]limit{"namespace": house.orElse(issuer)}},
+	"config.Config.Delete": {access: ForAdmin, bounds: map[string]limit{"namespace": house.orElse(issuer)}},
 
 	"events.Stream.Publish": {access: ForService},
 	"events.Stream.Consume": {access: ForService},
@@ -80,7 +80,7 @@ type rule struct {
 
 var (
 	ownTable = map[string]limit{"options.table": ownName, "options.database": house}
-	ownBlobs = map[string]limit{"options.namespace": ownName}
+	ownBlobs = map[string]limit{"options.namespace": ownName.orElse(issuer)}
 )
 
 // CoreMethods are the names of the RPCs of Micro that have a policy.
@@ -124,6 +124,13 @@ type limit struct {
 	fill func(c Caller) string
 	ok   func(c Caller, value string) bool
 	want string
+	// admin is what is filled in for an admin, where Micro's handler breaks when it is missing.
+	admin string
+}
+
+func (l limit) orElse(admin string) limit {
+	l.admin = admin
+	return l
 }
 
 var (
@@ -155,9 +162,6 @@ var (
 
 // hold keeps a service to what is its own. Admins are free.
 func (p Policy) hold(c Caller, request proto.Message) error {
-	if c.Kind == Admin {
-		return nil
-	}
 	m := request.ProtoReflect()
 	for _, b := range p.bounds {
 		// By name, because the descriptor of a message of Micro's is not the one that is registered.
@@ -167,12 +171,15 @@ func (p Policy) hold(c Caller, request proto.Message) error {
 		}
 		value := field.text(m)
 		if value == "" {
-			if value = b.limit.fill(c); value != "" {
+			if value = b.limit.fill(c); c.Kind == Admin {
+				value = b.limit.admin
+			}
+			if value != "" {
 				field.fill(m, value)
 			}
 			continue
 		}
-		if !b.limit.ok(c, value) {
+		if c.Kind != Admin && !b.limit.ok(c, value) {
 			return forbidden(field, fmt.Sprintf("must be %s", b.limit.want))
 		}
 	}

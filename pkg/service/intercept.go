@@ -45,7 +45,11 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	if err != nil {
 		return answer(m.endpoint, err)
 	}
-	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}))
+	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}
+	if err = next(srv, stream); err != nil && stream.refused != nil {
+		err = stream.refused // whatever the handler of a stream has made of it
+	}
+	return answer(m.endpoint, err)
 }
 
 // discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
@@ -121,6 +125,8 @@ type decodingStream struct {
 	format format
 	caller auth.Caller
 	ctx    context.Context
+	// refused is why a message was refused.
+	refused error
 }
 
 // Context returns the call's context, in which the caller is known and the content type is the one of a message that is
@@ -138,6 +144,14 @@ func (s *decodingStream) Context() context.Context {
 
 // RecvMsg receives the next message into v. Its errors are Micro errors, except for io.EOF at the end of a stream.
 func (s *decodingStream) RecvMsg(v any) error {
+	err := s.receive(v)
+	if e, ok := err.(*microerrors.Error); ok { //nolint:errorlint // as it was made here
+		s.refused = e
+	}
+	return err
+}
+
+func (s *decodingStream) receive(v any) error {
 	msg, ok := messageOf(v)
 	if !ok {
 		return s.ServerStream.RecvMsg(v)

@@ -24,8 +24,8 @@
 // A token that is good stays good until it expires, whatever has become of its account: for MaxAccess at most.
 //
 // After Rotate a process may sign with the former key for fileAge more. The former key verifies for longer than what
-// it has signed by then lives (retiredAge). A process that is shown a token of a key it does not know reads the keys again,
-// once a second at most: whoever floods it with unknown keys can delay a new one by that second.
+// it has signed by then lives (retiredAge). A process that is shown a token of a key it does not know looks whether there
+// are others: a new key is good everywhere in the moment in which it signs.
 //
 // Rotate may be killed at any point. Everybody knows a key before it signs, and no key is retired before the next one has
 // taken over; what is left undone, the next Create or Rotate does. Two at once wait for each other.

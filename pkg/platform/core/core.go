@@ -3,6 +3,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ import (
 	storehandler "github.com/micro/micro/v3/service/store/handler"
 	"github.com/urfave/cli/v2"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -70,8 +72,22 @@ var services = map[string]func(*service.Service) error{
 	"auth": serveAuth,
 	"events": func(srv *service.Service) error {
 		return errors.Join(
-			eventspb.RegisterStreamHandler(srv.Server(), new(eventshandler.Stream)),
+			eventspb.RegisterStreamHandler(srv.Server(), new(stream)),
 			eventspb.RegisterStoreHandler(srv.Server(), new(eventshandler.Store)),
 		)
 	},
+}
+
+// stream is Micro's handler of events, which takes a mistake of the caller for one of its own.
+type stream struct{ eventshandler.Stream }
+
+// Consume sends events to a consumer.
+func (s *stream) Consume(ctx context.Context, req *eventspb.ConsumeRequest, out eventspb.Stream_ConsumeStream) error {
+	if req.Topic == "" {
+		return kinds.Invalid("topic", "expected one")
+	}
+	if !req.AutoAck && req.AckWait <= 0 {
+		return kinds.Invalid("ack_wait", "expected nanoseconds above zero, or auto_ack")
+	}
+	return s.Stream.Consume(ctx, req, out)
 }

@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -66,9 +67,11 @@ func setup(ctx *cli.Context) error {
 		return err
 	}
 	store.DefaultStore = file.NewStore()
-	if store.DefaultBlobStore, err = file.NewBlobStore(); err != nil {
+	files, err := file.NewBlobStore()
+	if err != nil {
 		return fmt.Errorf("open the blob store: %w", err)
 	}
+	store.DefaultBlobStore = blobs{files}
 	model.DefaultModel = model.NewModel(model.WithStore(store.DefaultStore))
 	if name == "config" { // nobody else has a use for the key
 		profile.SetupConfigSecretKey(ctx)
@@ -103,4 +106,16 @@ func setup(ctx *cli.Context) error {
 	}
 	events.DefaultStore = eventstore.NewStore(eventstore.WithStore(store.DefaultStore))
 	return nil
+}
+
+// blobs is Micro's blob store, for which a namespace that nobody has written to yet is an error.
+type blobs struct{ store.BlobStore }
+
+// List lists the keys of a namespace, none for one that is empty.
+func (b blobs) List(opts ...store.BlobListOption) ([]string, error) {
+	keys, err := b.BlobStore.List(opts...)
+	if errors.Is(err, store.ErrNotFound) {
+		return []string{}, nil
+	}
+	return keys, err
 }

@@ -109,7 +109,7 @@ func TestDerivedAccountsLogIn(t *testing.T) {
 	for id, want := range map[string]access.Caller{
 		"platform/server":          {Kind: access.Service, ID: "platform/server", Service: "platform/server"},
 		"service/customers/latest": {Kind: access.Service, ID: "service/customers/latest", Service: "customers"},
-		"sold/weather/latest":      {Kind: access.Other, ID: "sold/weather/latest"},
+		"sold/weather/latest":      {Kind: access.Sold, ID: "sold/weather/latest", Service: "weather"},
 	} {
 		issued, err := f.logInAs(id, f.Root.Secret(id))
 		require.NoError(t, err)

@@ -83,7 +83,7 @@ func (h handler) Logs(ctx context.Context, req *pb.LogsRequest, stream pb.Runtim
 	}
 	records, err := h.runtime.Logs(&microruntime.Service{Name: req.Service, Version: req.Version}, opts...)
 	if err != nil {
-		return translate(err)
+		return errors.NotFound("service", "it has no log").WithCause(err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = records.Stop() })() // it may have ended by itself
 	for record := range records.Chan() {

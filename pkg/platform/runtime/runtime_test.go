@@ -122,7 +122,7 @@ func TestCreateRunsTheBinaryWithItsEnvironmentAndNothingElse(t *testing.T) {
 	report := f.reported(t)
 	for _, want := range []string{
 		"SHARED=yes\n", "OWN=1\n", "ARGS=one two\n", "MICRO_PROFILE=service\n", "MICRO_SERVICE_NAME=alpha\n",
-		"MICRO_SERVICE_VERSION=latest\n", "MICRO_SERVICE_ADDRESS=127.0.0.1:", "MICRO_AUTH_ID=alpha-latest\n", "MICRO_AUTH_SECRET=secret\n",
+		"MICRO_SERVICE_VERSION=latest\n", "MICRO_SERVICE_ADDRESS=127.0.0.1:", "MICRO_AUTH_ID=alpha-latest-false\n", "MICRO_AUTH_SECRET=secret\n",
 	} {
 		require.Contains(t, report, want)
 	}
@@ -306,7 +306,7 @@ func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "must not leak")
 	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}), "\n")
 	require.Contains(t, env, "PGPASSWORD=p")
-	require.Contains(t, env, "MICRO_PROXY=127.0.0.1:9002")
+	require.Contains(t, env, "MICRO_PROXY=127.0.0.1:9001")
 	require.Contains(t, env, state.Env+"="+state.Dir())
 	require.NotContains(t, env, "must not leak")
 }
