@@ -37,7 +37,7 @@ func (r *Recorder) Client(ctx context.Context, service, endpoint string) (contex
 	c.series.inFlight.Inc()
 	c.trace = TraceOf(ctx)
 	if r.tracer != nil {
-		ctx, c.span = r.tracer.Start(ctx, service+"/"+endpoint, spanOptions(trace.SpanKindClient, service, endpoint)...)
+		ctx, c.span = r.tracer.Start(ctx, c.series.span, c.series.options...)
 		c.trace = c.span.SpanContext()
 	} else if !c.trace.IsValid() {
 		c.trace = newTrace()

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -53,8 +52,8 @@ func New(cfg Config) *Recorder {
 	r := &Recorder{
 		log: cfg.Log, tracer: cfg.Tracer, slow: cfg.Slow,
 		registry: prometheus.NewRegistry(),
-		server:   newVectors("rpc_server", "answered", "service"),
-		client:   newVectors("rpc_client", "made", "target"),
+		server:   newVectors(trace.SpanKindServer, "answered", "service"),
+		client:   newVectors(trace.SpanKindClient, "made", "target"),
 		connects: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "rpc_client_connections", Help: "Connections to other services, by what they are doing.",
 		}, []string{"target", "state"}),
@@ -82,14 +81,16 @@ func (r *Recorder) Registry() *prometheus.Registry { return r.registry }
 
 // vectors are the metrics of one direction.
 type vectors struct {
+	kind     trace.SpanKind
 	calls    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
 }
 
-func newVectors(prefix, verb, peer string) vectors {
-	labels := []string{peer, "endpoint"}
+func newVectors(kind trace.SpanKind, verb, peer string) vectors {
+	prefix, labels := "rpc_"+kind.String(), []string{peer, "endpoint"}
 	return vectors{
+		kind: kind,
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "_calls_total", Help: "Calls that were " + verb + ", by the code of the answer; 200 is success.",
 		}, append(labels[:2:2], "code")),
@@ -103,9 +104,12 @@ func newVectors(prefix, verb, peer string) vectors {
 	}
 }
 
-// series are the metrics of one endpoint, looked up once: finding them by their labels costs more than counting.
+// series are the metrics of one endpoint, looked up once: finding them by their labels costs more than counting. The
+// same goes for what its spans are made with.
 type series struct {
 	service, endpoint string
+	span              string
+	options           []trace.SpanStartOption
 	calls             *prometheus.CounterVec
 	ok                prometheus.Counter
 	duration          prometheus.Observer
@@ -115,6 +119,7 @@ type series struct {
 func (v vectors) of(service, endpoint string) *series {
 	return &series{
 		service: service, endpoint: endpoint,
+		span: service + "/" + endpoint, options: spanOptions(v.kind, service, endpoint),
 		calls:    v.calls,
 		ok:       v.calls.WithLabelValues(service, endpoint, "200"),
 		duration: v.duration.WithLabelValues(service, endpoint),
@@ -178,5 +183,3 @@ func level(code int) slog.Level {
 		return slog.LevelError
 	}
 }
-
-func (r *Recorder) enabled(ctx context.Context, l slog.Level) bool { return r.log.Enabled(ctx, l) }

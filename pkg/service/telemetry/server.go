@@ -17,18 +17,12 @@ type Method struct {
 	recorder *Recorder
 	series   *series
 	stream   bool
-	span     string
-	options  []trace.SpanStartOption
 }
 
 // Method returns what records the calls of an endpoint such as "Customers.Create" of a service. It is to be kept: one
 // method costs a dozen series. Streams are not called slow, as they may last.
 func (r *Recorder) Method(service, endpoint string, stream bool) *Method {
-	return &Method{
-		recorder: r, series: r.server.of(service, endpoint), stream: stream,
-		span:    service + "/" + endpoint,
-		options: spanOptions(trace.SpanKindServer, service, endpoint),
-	}
+	return &Method{recorder: r, series: r.server.of(service, endpoint), stream: stream}
 }
 
 // spanOptions are the attributes of a call, in the words of OpenTelemetry's conventions.
@@ -84,7 +78,7 @@ func (m *Method) Begin(ctx context.Context) *Call {
 	if c.trace.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, c.trace)
 	}
-	c.Context, c.span = m.recorder.tracer.Start(ctx, m.span, m.options...)
+	c.Context, c.span = m.recorder.tracer.Start(ctx, m.series.span, m.series.options...)
 	c.trace = c.span.SpanContext()
 	return c
 }
@@ -136,7 +130,7 @@ func (c *Call) write(code int, took time.Duration) {
 	case took >= r.slow && !c.method.stream:
 		at, message = slog.LevelInfo, "slow call"
 	}
-	if !r.enabled(c, at) {
+	if !r.log.Enabled(c, at) {
 		return
 	}
 	if at == slog.LevelInfo {

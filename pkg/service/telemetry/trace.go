@@ -52,7 +52,7 @@ func newTrace() trace.SpanContext {
 		binary.LittleEndian.PutUint64(t[8:], rand.Uint64()) //nolint:gosec // not a secret
 		binary.LittleEndian.PutUint64(s[:], rand.Uint64())  //nolint:gosec // not a secret
 	}
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: t, SpanID: s, Remote: true})
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: t, SpanID: s, TraceFlags: trace.FlagsRandom, Remote: true})
 }
 
 // Lengths and places in a header of version 00: "00-<32 digits>-<16 digits>-<2 digits>".
@@ -85,7 +85,7 @@ func Parse(header string) (trace.SpanContext, bool) {
 		return trace.SpanContext{}, false
 	}
 	return trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: id, SpanID: span, TraceFlags: trace.TraceFlags(flags) & trace.FlagsSampled, Remote: true,
+		TraceID: id, SpanID: span, TraceFlags: trace.TraceFlags(flags) & (trace.FlagsSampled | trace.FlagsRandom), Remote: true,
 	}), true
 }
 
