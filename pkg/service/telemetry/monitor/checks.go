@@ -45,15 +45,16 @@ const draining = "draining"
 // Drain makes the checks fail from now on, because the process is about to end.
 func (c *Checks) Drain() { c.draining.Store(true) }
 
-// Failing returns the names of the checks that fail, in order, after a little more than checkTimeout at the latest.
-func (c *Checks) Failing() []string {
+// Failing returns the names of the checks that fail, in order, after a little more than checkTimeout at the latest. When
+// ctx ends, so do the checks that run, and count as failed this once.
+func (c *Checks) Failing(ctx context.Context) []string {
 	c.mu.Lock()
 	checks := slices.Clone(c.checks)
 	c.mu.Unlock()
 	failed := make([]bool, len(checks))
 	var all sync.WaitGroup
 	for i, check := range checks {
-		all.Go(func() { failed[i] = check.failing(c.log()) })
+		all.Go(func() { failed[i] = check.failing(ctx, c.log()) })
 	}
 	all.Wait()
 	names := []string{}
@@ -89,13 +90,16 @@ type check struct {
 
 var errTooLong = errors.New("it took too long")
 
-func (c *check) failing(log *slog.Logger) bool {
+func (c *check) failing(ctx context.Context, log *slog.Logger) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.IsZero() && time.Since(c.at) < checkAge {
 		return c.failed
 	}
-	err := c.once()
+	err := c.once(ctx)
+	if ctx.Err() != nil {
+		return true
+	}
 	if failed := err != nil; failed != c.failed {
 		c.failed = failed
 		if failed {
@@ -109,8 +113,8 @@ func (c *check) failing(log *slog.Logger) bool {
 }
 
 // once runs the check, unless it still runs because it does not heed its context: one goroutine of it is enough.
-func (c *check) once() error {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+func (c *check) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if c.pending == nil {
 		result := make(chan error, 1)

@@ -74,6 +74,8 @@ type Monitor struct {
 	server  *http.Server
 	address net.Addr
 	ended   chan error
+	running context.Context // of the checks: they serve whoever asks next as well, and end with the server
+	cancel  context.CancelFunc
 }
 
 // Start listens and serves until Stop.
@@ -90,6 +92,7 @@ func Start(cfg Config) (*Monitor, error) {
 		return nil, fmt.Errorf("%s: %w", AddressEnv, err)
 	}
 	m := &Monitor{cfg: cfg, address: listener.Addr(), ended: make(chan error, 1)}
+	m.running, m.cancel = context.WithCancel(context.Background())
 	m.server = &http.Server{
 		Handler:           m.routes(),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
@@ -113,8 +116,9 @@ func (m *Monitor) Address() string {
 	return net.JoinHostPort(host, port)
 }
 
-// Stop answers what is being answered, for a second at most, and ends.
+// Stop ends the checks, answers what is being answered, for a second at most, and ends.
 func (m *Monitor) Stop() error {
+	m.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := m.server.Shutdown(ctx)
@@ -150,7 +154,7 @@ func (m *Monitor) health(checks *Checks, well, unwell string) http.HandlerFunc {
 			Status  string   `json:"status"`
 			Service string   `json:"service"`
 			Failing []string `json:"failing,omitempty"`
-		}{well, m.cfg.Service, checks.Failing()}
+		}{well, m.cfg.Service, checks.Failing(m.running)}
 		code := http.StatusOK
 		if len(answer.Failing) > 0 {
 			answer.Status, code = unwell, http.StatusServiceUnavailable
