@@ -18,15 +18,16 @@ import (
 	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
 
-// useLog makes everything in this process log in one format: our code, Micro's and that of libraries.
-func useLog(name string) error {
+// useLog makes everything in this process log in one format: our code, Micro's and that of libraries. It returns the
+// logger of calls, whose lines name the service themselves.
+func useLog(name string) (*slog.Logger, error) {
 	log, err := telemetry.NewLogger(os.Stderr, os.Getenv("MICRO_LOG_FORMAT"), os.Getenv("MICRO_LOG_LEVEL"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	slog.SetDefault(log.With("service", cmp.Or(os.Getenv("MICRO_SERVICE_NAME"), name)))
 	logger.DefaultLogger = telemetry.NewMicroLogger(slog.Default())
-	return nil
+	return log, nil
 }
 
 // observer is what a process tells its operators of itself.
@@ -38,13 +39,8 @@ type observer struct {
 }
 
 // observe makes the calls of this process recorded, those it makes included.
-func observe(name, version string) (*observer, error) {
+func observe(name, version string, log *slog.Logger) (*observer, error) {
 	tracing, err := telemetry.StartTracing(context.Background(), name, version, slog.Default())
-	if err != nil {
-		return nil, err
-	}
-	// The line of a call names the service itself.
-	log, err := telemetry.NewLogger(os.Stderr, os.Getenv("MICRO_LOG_FORMAT"), os.Getenv("MICRO_LOG_LEVEL"))
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,11 @@ type Service struct {
 // New sets Micro up for this process and returns its service. The name that the runtime gives in MICRO_SERVICE_NAME wins
 // over name. As Micro's own constructor does, it ends the process when the setup fails, with one sentence that says why.
 func New(name string) *Service {
-	if err := prepare(name); err != nil {
+	log, err := useLog(name)
+	if err != nil {
+		exit(name, err)
+	}
+	if err := prepare(); err != nil {
 		exit(name, err)
 	}
 	s := &Service{micro: micro.New(
@@ -60,7 +64,7 @@ func New(name string) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
-	observer, err := observe(s.Name(), s.micro.Version())
+	observer, err := observe(s.Name(), s.micro.Version(), log)
 	if err != nil {
 		exit(s.Name(), err)
 	}
@@ -75,10 +79,7 @@ func New(name string) *Service {
 }
 
 // prepare does what has to happen before Micro's packages look at their environment.
-func prepare(name string) error {
-	if err := useLog(name); err != nil {
-		return err
-	}
+func prepare() error {
 	supervisor.EndWithParent()
 	dir, err := state.Locate("")
 	if err != nil {
