@@ -295,3 +295,41 @@ func TestProcessThatIsNotReady(t *testing.T) {
 	status, _ := p.end(t)
 	require.Equal(t, 0, status)
 }
+
+// Neither we nor Micro nor a library writes anything personal, and a call that fails has one line of the whole process.
+func TestNothingPersonalIsWritten(t *testing.T) {
+	t.Parallel()
+	p := start(t, "errors", "MICRO_LOG_LEVEL=debug")
+	address, _, _ := strings.Cut(p.line(t, "shaper serves at "), " ")
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	failed := 0
+	call := func(ctx context.Context, path string, req proto.Message) {
+		require.Error(t, conn.Invoke(ctx, path, req, &pb.FailResponse{}), path)
+		failed++
+	}
+	for _, how := range []string{"invalid", "plain", "micro", "client", "reply", "downstream", "panic", "index"} {
+		call(t.Context(), "/shaper.Shapes/Fail", &pb.FailRequest{How: how})
+	}
+	call(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Basic "+secret), "/shaper.Shapes/Fail", &pb.FailRequest{})
+	call(metadata.AppendToOutgoingContext(t.Context(), "traceparent", secret), "/shaper.Shapes/Fail", &pb.FailRequest{How: "plain"})
+	call(t.Context(), "/shaper.Shapes/"+secret, &pb.FailRequest{})
+	call(t.Context(), "/"+secret+"/Fail", &pb.FailRequest{})
+
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	lines := 0
+	for line := range p.lines {
+		for _, personal := range []string{"jane", "s3cr3t", "example.com"} {
+			require.NotContains(t, line, personal)
+		}
+		if strings.Contains(line, `msg="call failed"`) {
+			lines++
+		} else {
+			require.NotContains(t, line, "level=ERROR", "a call that fails is no line of somebody else's")
+		}
+	}
+	require.Equal(t, failed, lines)
+	code, _ := p.end(t)
+	require.Equal(t, 0, code)
+}
