@@ -3,7 +3,6 @@ package service
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -70,9 +69,9 @@ func (o *observer) start(name string, s *Server) error {
 
 // stop ends what start and observe have begun.
 func (o *observer) stop() error {
-	err := o.monitor.Stop()
-	if err != nil {
-		err = fmt.Errorf("stop the metrics: %w", err)
+	o.tracing.Stop()
+	if err := o.monitor.Stop(); err != nil {
+		return fmt.Errorf("stop the metrics: %w", err)
 	}
-	return errors.Join(err, o.tracing.Stop())
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,15 +26,30 @@ func discard(t testing.TB) *slog.Logger {
 	return log
 }
 
+// buffer is written to by many goroutines.
+type buffer struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+// Write writes a line.
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.Write(p)
+}
+
 // jsonLog returns a logger and a function that takes what it has written.
 func jsonLog(t *testing.T, level string) (*slog.Logger, func() []map[string]any) {
 	t.Helper()
-	var out bytes.Buffer
+	var out buffer
 	log, err := telemetry.NewLogger(&out, "json", level)
 	require.NoError(t, err)
 	return log, func() []map[string]any {
+		out.mu.Lock()
+		defer out.mu.Unlock()
 		var lines []map[string]any
-		for decoder := json.NewDecoder(&out); decoder.More(); {
+		for decoder := json.NewDecoder(&out.out); decoder.More(); {
 			var line map[string]any
 			require.NoError(t, decoder.Decode(&line))
 			lines = append(lines, line)

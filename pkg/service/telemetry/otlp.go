@@ -30,6 +30,7 @@ const flushTimeout = 3 * time.Second
 // Tracing exports spans by OTLP over HTTP.
 type Tracing struct {
 	provider *sdk.TracerProvider
+	log      *slog.Logger
 }
 
 // StartTracing starts to export the spans of a service, when the environment says where to: OTEL_EXPORTER_OTLP_ENDPOINT
@@ -63,7 +64,7 @@ func StartTracing(ctx context.Context, service, version string, log *slog.Logger
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		log.Warn("spans were not exported", "cause", err)
 	}))
-	return &Tracing{provider: sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(described))}, nil
+	return &Tracing{provider: sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(described)), log: log}, nil
 }
 
 // Tracer is what makes the spans; nil when there is no tracing.
@@ -74,15 +75,15 @@ func (t *Tracing) Tracer() trace.Tracer {
 	return t.provider.Tracer("github.com/m3o/backend/pkg/service/telemetry")
 }
 
-// Stop exports what has not been, for a few seconds at most.
-func (t *Tracing) Stop() error {
+// Stop exports what has not been, for a few seconds at most. What cannot be exported is lost, which is no failure of the
+// process.
+func (t *Tracing) Stop() {
 	if t == nil {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("export the last spans: %w", err)
+		t.log.Warn("the last spans were not exported", "cause", err)
 	}
-	return nil
 }

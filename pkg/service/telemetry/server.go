@@ -20,7 +20,7 @@ type Method struct {
 }
 
 // Method returns what records the calls of an endpoint such as "Customers.Create" of a service. It is to be kept: one
-// method costs a dozen series. Streams are not called slow, as they may last.
+// method has some twenty series. Streams are not called slow, as they may last.
 func (r *Recorder) Method(service, endpoint string, stream bool) *Method {
 	return &Method{recorder: r, series: r.server.of(service, endpoint), stream: stream}
 }
@@ -135,7 +135,7 @@ func (c *Call) write(code int, took time.Duration) {
 	}
 	if at == slog.LevelInfo {
 		var room bool
-		if room, dropped = r.refused.take(c.start); !room {
+		if room, dropped = r.refused.take(c.start.Add(took)); !room {
 			return
 		}
 	}
