@@ -23,6 +23,7 @@ func wire(srv *service.Service) error {
 		return err
 	}
 	srv.OnStop(db.Close)
+	srv.Check("database", db.Ping)
 	signup, err := core.New(core.Config{DB: db})
 	if err != nil {
 		return err

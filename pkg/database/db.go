@@ -30,6 +30,9 @@ type DB struct {
 // Dialect says which database it is.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
+// Ping finds out whether the database can be reached, for a check of the service's health.
+func (db *DB) Ping(ctx context.Context) error { return translate(db.read.PingContext(ctx)) }
+
 // Close closes the database. Transactions that are going on fail.
 func (db *DB) Close() error {
 	err := db.write.Close()

@@ -22,7 +22,7 @@
 // A caller is answered with Micro errors only. Their id is the endpoint, as "customers.Customers.Create": the name the
 // service is registered under, the proto service and the method. The code is that of the error's kind (pkg/errors), the
 // detail is written for the caller. Whatever is not made for the caller, a panic included, is answered as 500 with
-// nothing but a reference; the log has the cause under that reference. Neither an answer nor the log repeats what the
+// nothing but a reference; the line of the call in the log has the cause under that reference. Neither an answer nor the log repeats what the
 // caller sent: field names come from the proto, and an unknown field is named only if it looks like a name.
 //
 // A service that starts is whole: configuration is parsed strictly and validated before anything is served, and a
@@ -31,6 +31,12 @@
 //
 // A service that is told to stop (SIGTERM or SIGINT) leaves the registry, answers the calls it is working on, and then
 // runs the functions given to OnStop in reverse order, as deferred functions would.
+//
+// # What operators see
+//
+// Every process has /metrics, /healthz, /readyz and profiles on an address that the registry knows, and every call has a
+// trace id and at most one line in the log: package telemetry says which, and its README has the list of metrics. A
+// service adds what it needs to be ready with Check, and metrics of its own to Recorder().Registry().
 //
 // # Who may be wrong, and for how long
 //

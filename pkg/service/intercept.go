@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net/http"
 	"strings"
 
 	microerrors "github.com/micro/micro/v3/service/errors"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 // intercept sees a call before Micro's server does: it finds the method, makes sure that the caller may call it, decodes
@@ -23,33 +25,47 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	if s.forwards && !s.isOwn(info.FullMethod) {
 		return next(srv, fromOutside(ss))
 	}
-	m, err := s.resolve(info.FullMethod)
-	if err != nil {
-		return answer(s.name, err)
+	m, unknown := s.resolve(info.FullMethod)
+	call := m.record.Begin(ss.Context())
+	err := unknown
+	if err == nil {
+		err = s.serve(srv, ss, m, call, next)
 	}
+	if err == nil {
+		call.End(http.StatusOK)
+		return nil
+	}
+	e := translate(call, m.endpoint, err)
+	call.End(int(e.Code))
+	return answer(e)
+}
+
+// serve lets Micro's server answer a call to a method, if its caller may make it.
+func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry.Call, next grpc.StreamHandler) error {
 	if !s.drain.enter() {
-		return answer(m.endpoint, microerrors.ServiceUnavailable(m.endpoint, "the service is stopping: try again"))
+		return microerrors.ServiceUnavailable(m.endpoint, "the service is stopping: try again")
 	}
 	defer s.drain.leave()
 
 	// Before anything of the body is looked at: who may not call is told nothing else.
-	caller, err := s.authorize(ss.Context(), m)
+	caller, err := s.authorize(call, m)
+	call.By(telemetry.Caller{Kind: caller.Kind.String(), Service: caller.Service})
 	if err != nil {
 		discard(ss, m)
-		return answer(m.endpoint, err)
+		return err
 	}
 	if s.forwards {
-		return answer(m.endpoint, next(srv, ss))
+		return next(srv, ss)
 	}
-	enc, err := formatOf(ss.Context())
+	enc, err := formatOf(call)
 	if err != nil {
-		return answer(m.endpoint, err)
+		return err
 	}
-	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}
+	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller, call: call}
 	if err = next(srv, stream); err != nil && stream.refused != nil {
 		err = stream.refused // whatever the handler of a stream has made of it
 	}
-	return answer(m.endpoint, err)
+	return err
 }
 
 // discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
@@ -124,6 +140,7 @@ type decodingStream struct {
 	method *method
 	format format
 	caller auth.Caller
+	call   *telemetry.Call
 	ctx    context.Context
 	// refused is why a message was refused.
 	refused error
@@ -133,11 +150,10 @@ type decodingStream struct {
 // decoded already.
 func (s *decodingStream) Context() context.Context {
 	if s.ctx == nil {
-		ctx := s.ServerStream.Context()
-		md, _ := metadata.FromIncomingContext(ctx)
+		md, _ := metadata.FromIncomingContext(s.call)
 		md = md.Copy()
 		md.Set("content-type", decodedContentType)
-		s.ctx = auth.WithCaller(metadata.NewIncomingContext(ctx, md), s.caller)
+		s.ctx = auth.WithCaller(metadata.NewIncomingContext(s.call, md), s.caller)
 	}
 	return s.ctx
 }

@@ -46,6 +46,12 @@ func child() bool {
 		}
 		srv.Must(service.Config("micro.shaper", &limits))
 	}
+	srv.Check("database", func(context.Context) error {
+		if mode == "not ready" {
+			return errors.New("10.0.0.1 refused")
+		}
+		return nil
+	})
 	srv.Must(pb.RegisterShapesHandler(srv.Server(), &slow{}))
 	srv.OnStop(func() error { fmt.Fprintln(os.Stderr, "first in, last out"); return nil })
 	srv.OnStop(func() error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	merrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
@@ -23,6 +25,7 @@ type method struct {
 	endpoint string
 	desc     protoreflect.MethodDescriptor
 	policy   auth.Policy
+	record   *telemetry.Method
 }
 
 // Server is a Micro server that lets a call through only when its caller may make it, and when it is a valid message for a
@@ -34,6 +37,11 @@ type Server struct {
 	// forwards is set before the server starts.
 	forwards bool
 
+	recorder *telemetry.Recorder
+	unknown  *method // stands for all that there is not
+	registry *watchedRegistry
+	started  atomic.Bool
+
 	mu       sync.RWMutex
 	services map[string]map[string]*method // by the names of the proto service and the method
 	packages map[string]string             // the proto package of each service
@@ -41,9 +49,15 @@ type Server struct {
 	broken   error                         // why it must not start
 }
 
-// NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name. Tokens
-// are good for which inspect finds an account.
-func NewServer(inner server.Server, inspect auth.Inspect) (*Server, error) {
+// Option changes what a Server does besides serving.
+type Option func(*Server)
+
+// WithRecorder makes a server record its calls with r; else it has a Recorder of its own.
+func WithRecorder(r *telemetry.Recorder) Option { return func(s *Server) { s.recorder = r } }
+
+// NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name and its
+// registry. Tokens are good for which inspect finds an account.
+func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Server, error) {
 	if inner.String() != "grpc" {
 		return nil, fmt.Errorf("the Micro server is %s: expected grpc", inner.String())
 	}
@@ -54,8 +68,17 @@ func NewServer(inner server.Server, inspect auth.Inspect) (*Server, error) {
 		services: make(map[string]map[string]*method),
 		packages: make(map[string]string),
 		name:     inner.Options().Name,
+		registry: &watchedRegistry{Registry: inner.Options().Registry},
 	}
+	for _, o := range opts {
+		o(s)
+	}
+	if s.recorder == nil {
+		s.recorder = telemetry.New(telemetry.Config{})
+	}
+	s.unknown = &method{endpoint: s.name, record: s.recorder.Method(s.name, telemetry.Unknown, false)}
 	return s, inner.Init(
+		server.Registry(s.registry),
 		server.WrapHandler(translateErrors),
 		server.Wait(s.drain.held()),
 		grpcserver.MaxRecvMsgSize(maxReceived),
@@ -105,6 +128,7 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 			endpoint: strings.Join([]string{s.name, name, string(m.Name())}, "."),
 			desc:     m,
 			policy:   policy,
+			record:   s.recorder.Method(s.name, name+"."+string(m.Name()), m.IsStreamingClient() || m.IsStreamingServer()),
 		}
 	}
 	s.services[name] = methods
@@ -150,7 +174,7 @@ func (s *Server) resolve(path string) (*method, error) {
 	defer s.mu.RUnlock()
 	m, ok := s.services[service][name]
 	if !ok || pkg != s.name && pkg != s.packages[service] {
-		return nil, merrors.NotFound(s.name, "there is no such endpoint")
+		return s.unknown, merrors.NotFound(s.name, "there is no such endpoint")
 	}
 	return m, nil
 }
@@ -163,7 +187,11 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	return s.Server.Start()
+	if err := s.Server.Start(); err != nil {
+		return err
+	}
+	s.started.Store(true)
+	return nil
 }
 
 // Stop leaves the registry, waits for the calls that are being worked on, however long they take, and stops the server.
@@ -174,6 +202,7 @@ func (s *Server) Stop() error {
 			logger.Warnf("%s: leave the registry: %v", s.name, err)
 		}
 	}
+	s.started.Store(false)
 	s.drain.begin()
 	return s.Server.Stop()
 }

@@ -1,8 +1,10 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
+	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 const (
@@ -36,31 +39,40 @@ const (
 
 // Service is a Micro service with a strict edge. Use New to make one; a process has one.
 type Service struct {
-	micro  *micro.Service
-	server *Server
-	onStop []func() error
+	micro    *micro.Service
+	server   *Server
+	observer *observer
+	onStop   []func() error
 }
 
 // New sets Micro up for this process and returns its service. The name that the runtime gives in MICRO_SERVICE_NAME wins
 // over name. As Micro's own constructor does, it ends the process when the setup fails, with one sentence that says why.
 func New(name string) *Service {
-	if err := prepare(); err != nil {
+	log, err := useLog(name)
+	if err == nil {
+		err = prepare()
+	}
+	if err != nil {
 		exit(name, err)
 	}
-	return build(name, micro.Address(loopback))
+	return build(name, log, micro.Address(loopback))
 }
 
 // Core returns the service of one of the platform's own parts, as a command of the platform's binary. Where it listens and
 // who it is have been set up by the profile.
 func Core(name string) *Service {
-	s := build(name)
+	log, err := useLog(name)
+	if err != nil {
+		exit(name, err)
+	}
+	s := build(name, log)
 	if err := s.server.Init(server.WrapHandler(trust)); err != nil {
 		exit(name, err)
 	}
 	return s
 }
 
-func build(name string, opts ...micro.Option) *Service {
+func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	s := &Service{micro: micro.New(append(opts,
 		micro.Name(name),
 		micro.RegisterInterval(RegisterInterval),
@@ -71,13 +83,17 @@ func build(name string, opts ...micro.Option) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
-	strict, err := NewServer(server.DefaultServer, auth.Inspect)
+	observer, err := observe(s.Name(), s.micro.Version(), log)
+	if err != nil {
+		exit(s.Name(), err)
+	}
+	strict, err := NewServer(server.DefaultServer, auth.Inspect, WithRecorder(observer.recorder))
 	if err != nil {
 		exit(s.Name(), err)
 	}
 	// Everything in Micro that asks for the server, the Debug handler among it, goes through the strict one from here.
 	server.DefaultServer = strict
-	s.server = strict
+	s.server, s.observer = strict, observer
 	return s
 }
 
@@ -110,6 +126,16 @@ func (s *Service) Server() server.Server { return s.server }
 // Forward makes the service a proxy for all other services; see Server.Forward.
 func (s *Service) Forward(router server.Router) error { return s.server.Forward(router) }
 
+// Check adds something that has to be well for the service to be ready for calls, as in srv.Check("database", db.Ping). The
+// name is shown to whoever asks, the error is logged. It runs once a second at most, and fails after two seconds.
+func (s *Service) Check(name string, f func(ctx context.Context) error) {
+	s.observer.ready.Add(name, f)
+}
+
+// Recorder is where metrics of the service's own are registered, and what records calls that do not go through Micro's
+// client.
+func (s *Service) Recorder() *telemetry.Recorder { return s.observer.recorder }
+
 // OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
 // in the reverse of the order they were added in.
 func (s *Service) OnStop(f func() error) { s.onStop = append(s.onStop, f) }
@@ -140,11 +166,15 @@ func (s *Service) Run() error {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(stop)
 
-	if err := s.micro.Start(); err != nil {
+	if err := s.observer.start(s.Name(), s.server); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	logger.Infof("%s serves at %s", s.Name(), s.server.Options().Address)
+	if err := s.micro.Start(); err != nil {
+		return errors.Join(fmt.Errorf("start: %w", err), s.observer.stop())
+	}
+	logger.Infof("%s serves at %s and has its metrics at %s", s.Name(), s.server.Options().Address, s.observer.monitor.Address())
 	<-stop
+	s.observer.ready.Drain()
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.micro.Stop() }()
@@ -157,5 +187,5 @@ func (s *Service) Run() error {
 	for i := len(s.onStop) - 1; i >= 0; i-- {
 		err = errors.Join(err, s.onStop[i]())
 	}
-	return err
+	return errors.Join(err, s.observer.stop())
 }

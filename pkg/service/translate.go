@@ -13,12 +13,12 @@ import (
 
 	pberrors "github.com/micro/micro/v3/proto/errors"
 	microerrors "github.com/micro/micro/v3/service/errors"
-	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 // internal is how the detail of an error begins whose cause is in a log.
@@ -31,7 +31,7 @@ func translateErrors(next server.HandlerFunc) server.HandlerFunc {
 		endpoint := req.Service() + "." + req.Endpoint()
 		defer func() {
 			if r := recover(); r != nil {
-				err = hide(endpoint, 500, fmt.Sprintf("%s\n%s", describePanic(r), debug.Stack()))
+				err = hide(ctx, endpoint, 500, fmt.Sprintf("%s\n%s", describePanic(r), debug.Stack()))
 			}
 		}()
 		if err := next(ctx, req, rsp); err != nil {
@@ -52,13 +52,13 @@ func describePanic(r any) string {
 // translate returns err as a Micro error that may be shown to the caller.
 func translate(ctx context.Context, endpoint string, err error) *microerrors.Error {
 	if e, ok := stderrors.AsType[*microerrors.Error](err); ok {
-		return checked(endpoint, e)
+		return checked(ctx, endpoint, e)
 	}
 	if e, ok := stderrors.AsType[*errors.Error](err); ok && e.Kind != errors.KindInternal {
 		return newError(endpoint, int32(e.Kind), e.Error())
 	}
 	if s, ok := status.FromError(err); ok {
-		return fromStatus(endpoint, s)
+		return fromStatus(ctx, endpoint, s)
 	}
 	switch {
 	case stderrors.Is(err, context.Canceled) && ctx.Err() != nil:
@@ -66,16 +66,17 @@ func translate(ctx context.Context, endpoint string, err error) *microerrors.Err
 	case stderrors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 		return newError(endpoint, http.StatusRequestTimeout, "the call took longer than its caller wanted to wait")
 	case stderrors.Is(err, context.DeadlineExceeded):
+		logCause(ctx, "", err.Error())
 		return newError(endpoint, http.StatusGatewayTimeout, "something that the call needs took too long: try again")
 	}
-	return hide(endpoint, http.StatusInternalServerError, err.Error())
+	return hide(ctx, endpoint, http.StatusInternalServerError, err.Error())
 }
 
 // fromStatus translates a gRPC error, which is either a Micro error on its way or comes from gRPC itself.
-func fromStatus(endpoint string, s *status.Status) *microerrors.Error {
+func fromStatus(ctx context.Context, endpoint string, s *status.Status) *microerrors.Error {
 	for _, d := range s.Details() {
 		if e, ok := d.(*pberrors.Error); ok {
-			return checked(endpoint, &microerrors.Error{Id: e.Id, Code: e.Code, Detail: e.Detail, Status: e.Status})
+			return checked(ctx, endpoint, &microerrors.Error{Id: e.Id, Code: e.Code, Detail: e.Detail, Status: e.Status})
 		}
 	}
 	switch s.Code() {
@@ -87,13 +88,13 @@ func fromStatus(endpoint string, s *status.Status) *microerrors.Error {
 		return newError(endpoint, http.StatusRequestEntityTooLarge, "body: too large")
 	default:
 		// Micro's server ends a call with a bare Micro error when a handler panics outside our wrapper, which is JSON.
-		return hide(endpoint, http.StatusInternalServerError, s.Message())
+		return hide(ctx, endpoint, http.StatusInternalServerError, s.Message())
 	}
 }
 
 // checked returns a Micro error as it is when it was made for a caller. Others speak of the inside: of addresses that
 // could not be reached, of services that are away.
-func checked(endpoint string, e *microerrors.Error) *microerrors.Error {
+func checked(ctx context.Context, endpoint string, e *microerrors.Error) *microerrors.Error {
 	c := *e
 	if c.Id == "" {
 		c.Id = endpoint
@@ -102,36 +103,44 @@ func checked(endpoint string, e *microerrors.Error) *microerrors.Error {
 		c.Status = http.StatusText(int(c.Code))
 	}
 	switch {
-	case c.Code >= 400 && c.Code < 500, strings.HasPrefix(c.Detail, internal):
+	case c.Code >= 400 && c.Code < 500:
+		return &c
+	case strings.HasPrefix(c.Detail, internal):
+		if c.Id != endpoint {
+			logCause(ctx, strings.TrimPrefix(c.Detail, internal), "the log of "+c.Id+" has it")
+		}
 		return &c
 	case c.Id == endpoint && c.Code > 500 && c.Code < 600:
 		return &c // ours: it says that trying again may help
 	case c.Code > 500 && c.Code < 600:
-		return hide(endpoint, c.Code, e.Error())
+		return hide(ctx, endpoint, c.Code, e.Error())
 	default:
-		return hide(endpoint, http.StatusInternalServerError, e.Error())
+		return hide(ctx, endpoint, http.StatusInternalServerError, e.Error())
 	}
 }
 
-// hide logs the cause of an error and returns what the caller is told instead.
-func hide(endpoint string, code int32, cause string) *microerrors.Error {
+// hide keeps the cause of an error for the call's line in the log and returns what the caller is told instead.
+func hide(ctx context.Context, endpoint string, code int32, cause string) *microerrors.Error {
 	b := make([]byte, 6)
 	_, _ = rand.Read(b) // never fails
 	reference := hex.EncodeToString(b)
-	logger.Errorf("%s: %s%s: %s", endpoint, internal, reference, cause)
+	logCause(ctx, reference, cause)
 	return newError(endpoint, code, internal+reference)
+}
+
+// logCause keeps why a call fails for its line in the log. Without a call there is no line, and nobody who is answered.
+func logCause(ctx context.Context, reference, cause string) {
+	if call := telemetry.CallFrom(ctx); call != nil {
+		call.Fail(reference, cause)
+	}
 }
 
 func newError(id string, code int32, detail string) *microerrors.Error {
 	return &microerrors.Error{Id: id, Code: code, Detail: detail, Status: http.StatusText(int(code))}
 }
 
-// answer makes a gRPC error of err, in the form that Micro's clients turn back into a Micro error.
-func answer(endpoint string, err error) error {
-	if err == nil {
-		return nil
-	}
-	e := translate(context.Background(), endpoint, err)
+// answer makes a gRPC error of e, in the form that Micro's clients turn back into a Micro error.
+func answer(e *microerrors.Error) error {
 	s, derr := status.New(grpcCode(e.Code), e.Error()).WithDetails(&pberrors.Error{
 		Id: e.Id, Code: e.Code, Detail: e.Detail, Status: e.Status,
 	})

@@ -116,6 +116,9 @@ func (f *fixture) pid(t *testing.T, name string) int {
 
 func TestCreateRunsTheBinaryWithItsEnvironmentAndNothingElse(t *testing.T) {
 	f := setup(t)
+	t.Setenv("MICRO_METRICS_ADDRESS", "10.0.0.1:9100")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.2:4318")
+	t.Setenv("OTEL_SERVICE_NAME", "must not be everybody's")
 	t.Setenv("MICRO_CONFIG_SECRET_KEY", "must not leak")
 	err := f.Create(f.service("alpha"), microruntime.WithArgs("one", "two"), microruntime.WithEnv([]string{"OWN=1"}))
 	require.NoError(t, err)
@@ -302,11 +305,16 @@ func TestBinaries(t *testing.T) {
 
 func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	t.Setenv("PGPASSWORD", "p")
+	t.Setenv("MICRO_METRICS_ADDRESS", "10.0.0.1:9100")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.2:4318")
+	t.Setenv("OTEL_SERVICE_NAME", "must not be everybody's")
 	t.Setenv("MICRO_CONFIG_SECRET_KEY", "must not leak")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "must not leak")
 	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}), "\n")
 	require.Contains(t, env, "PGPASSWORD=p")
 	require.Contains(t, env, "MICRO_PROXY=127.0.0.1:9001")
 	require.Contains(t, env, state.Env+"="+state.Dir())
-	require.NotContains(t, env, "must not leak")
+	require.Contains(t, env, "MICRO_METRICS_ADDRESS=10.0.0.1:0", "each has a port of its own")
+	require.Contains(t, env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://10.0.0.2:4318")
+	require.NotContains(t, env, "must not")
 }

@@ -5,6 +5,7 @@ import (
 	stderrors "errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 	backend "github.com/m3o/backend/pkg/service" // service is a type of this package
+	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
 
 // Serve runs the core service "runtime": Micro's handler on a Runtime, and what takes in binaries.
@@ -66,6 +68,10 @@ func serviceEnv(addresses state.Addresses) []string {
 		"MICRO_PROXY=" + addresses.Of("proxy"),
 		"MICRO_REPORT_USAGE=false",
 	}
+	// A port can be had by one service only: they get the host, and the registry knows which port each of them found.
+	if host, _, err := net.SplitHostPort(os.Getenv(monitor.AddressEnv)); err == nil {
+		env = append(env, monitor.AddressEnv+"="+net.JoinHostPort(host, "0"))
+	}
 	for _, name := range passedOn {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -75,10 +81,17 @@ func serviceEnv(addresses state.Addresses) []string {
 }
 
 // passedOn are the variables that services get from the environment of the server. Those of PostgreSQL are how it is told a
-// password, which an address in the configuration must not contain.
+// password, which an address in the configuration must not contain; those of OpenTelemetry say where spans go. Its
+// OTEL_SERVICE_NAME is not among them: each service has its own name.
 var passedOn = []string{
 	"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"PGPASSFILE", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
+	"MICRO_LOG_FORMAT", "MICRO_LOG_LEVEL",
+	"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+	"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+	"OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+	"OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TIMEOUT",
+	"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
 }
 
 // CredentialsEnv is the variable in which the runtime gets the key that it makes the credentials of services of. No

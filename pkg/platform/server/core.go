@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
+	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
 
 // coreServices are Micro's, in the order in which they are started; they are stopped in the opposite one. The registry is
@@ -61,8 +64,20 @@ func startCore(addresses state.Addresses) (*core, error) {
 	return c, nil
 }
 
-// logPrefix is what Micro's logger writes before what somebody has to say.
-var logPrefix = regexp.MustCompile(`^\S+ \S+ +file=\S+ level=\S+ (service=\S+ )?`)
+// logged finds what somebody has to say in a line of the log.
+var logged = regexp.MustCompile(`^time=\S+ level=\S+ .*?msg=("(?:[^"\\]|\\.)*"|\S+)`)
+
+// sentence is why a process has ended: the last line that it has written, without what a log has around it.
+func sentence(line string) string {
+	found := logged.FindStringSubmatch(line)
+	if found == nil {
+		return line
+	}
+	if text, err := strconv.Unquote(found[1]); err == nil {
+		return text
+	}
+	return found[1]
+}
 
 // coreEnv is the environment of a core service: ours, with its address.
 func coreEnv(name string, addresses state.Addresses, credentials token.Root) []string {
@@ -80,10 +95,14 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 		env = append(env, runtime.CredentialsEnv+"="+credentials.Services().String())
 	}
 	for _, v := range os.Environ() {
-		switch variable, _, _ := strings.Cut(v, "="); variable {
+		switch variable, value, _ := strings.Cut(v, "="); variable {
 		case "MICRO_CONFIG_SECRET_KEY":
 			if name == "config" { // nobody else has a use for it
 				env = append(env, v)
+			}
+		case monitor.AddressEnv:
+			if host, _, err := net.SplitHostPort(value); err == nil { // one port is for one process
+				env = append(env, variable+"="+net.JoinHostPort(host, "0"))
 			}
 		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
 			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv:
@@ -110,7 +129,7 @@ func (c *core) wait(ctx context.Context, say func(what string)) error {
 				return false, nil
 			}
 			failure = fmt.Errorf("it does not start: %s (its log is %s)",
-				logPrefix.ReplaceAllString(status.Reason, ""), filepath.Join(state.Logs(), name+".log"))
+				sentence(status.Reason), filepath.Join(state.Logs(), name+".log"))
 			if name != "api" {
 				return false, failure
 			}

@@ -31,15 +31,15 @@ import (
 //		return pb.RegisterCustomersHandler(s, h)
 //	}))
 //
-// The client calls as an admin; As makes one that calls as somebody else.
-func Serve(t testing.TB, name string, register func(server.Server) error) *Client {
+// The client calls as an admin; As makes one that calls as somebody else. The options are those of the server.
+func Serve(t testing.TB, name string, register func(server.Server) error, opts ...service.Option) *Client {
 	t.Helper()
 	s, err := service.NewServer(grpcserver.NewServer(
 		server.Name(name),
 		server.Address("127.0.0.1:0"),
 		server.Registry(registry.NewRegistry()),
 		server.Broker(memory.NewBroker()),
-	), inspect)
+	), inspect, opts...)
 	require.NoError(t, err)
 	require.NoError(t, register(s))
 	require.NoError(t, s.Start())
