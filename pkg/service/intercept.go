@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 // intercept sees a call before Micro's server does: it finds the method, makes sure that the caller may call it, decodes
@@ -25,7 +26,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 		return answer(s.name, err)
 	}
 	if !s.drain.enter() {
-		return answer(m.endpoint, microerrors.ServiceUnavailable(m.endpoint, "the service is stopping: try again"))
+		return answer(m.endpoint, microerrors.ServiceUnavailable(m.endpoint, direct.Stopping))
 	}
 	defer s.drain.leave()
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
@@ -110,7 +111,7 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 }
 
 // publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones
-// are reachable from outside.
+// are reachable from outside, and whether it may be repeated, for callers without its proto.
 func (s *Server) publish(h server.Handler) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -121,6 +122,9 @@ func (s *Server) publish(h server.Handler) {
 				e.Metadata = make(map[string]string)
 			}
 			e.Metadata[auth.EndpointKey] = m.policy.Access.String()
+			if level := direct.Level(m.desc); level != "" {
+				e.Metadata[direct.LevelKey] = level
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	micro "github.com/micro/micro/v3/service"
 	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/config"
 	debug "github.com/micro/micro/v3/service/debug/handler"
 	"github.com/micro/micro/v3/service/logger"
@@ -19,6 +20,7 @@ import (
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 const (
@@ -43,9 +45,13 @@ type Service struct {
 // New sets Micro up for this process and returns its service. The name that the runtime gives in MICRO_SERVICE_NAME wins
 // over name. As Micro's own constructor does, it ends the process when the setup fails, with one sentence that says why.
 func New(name string) *Service {
-	if err := prepare(); err != nil {
+	addresses, err := prepare()
+	if err != nil {
 		exit(name, err)
 	}
+	// Micro's own clients of the core services are made of it while Micro is set up.
+	caller := direct.New(direct.Config{Fixed: addresses})
+	client.DefaultClient = caller
 	s := &Service{micro: micro.New(
 		micro.Name(name),
 		micro.Address(loopback),
@@ -64,23 +70,30 @@ func New(name string) *Service {
 	// Everything in Micro that asks for the server, the Debug handler among it, goes through the strict one from here.
 	server.DefaultServer = strict
 	s.server = strict
+	// Without the wrappers that Micro has put around it: it sees to the header itself, and nobody reads the rest.
+	client.DefaultClient = caller
 	return s
 }
 
-// prepare does what has to happen before Micro's packages look at their environment.
-func prepare() error {
+// prepare does what has to happen before Micro's packages look at their environment. It returns where the core services
+// are.
+func prepare() (map[string]string, error) {
 	supervisor.EndWithParent()
 	dir, err := state.Locate("")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := state.Use(dir); err != nil {
-		return err
+		return nil, err
 	}
 	state.KeepPrivate()
+	addresses, err := state.LoadAddresses()
+	if err != nil {
+		return nil, err
+	}
 	// Before Micro starts to use it in the background.
 	auth.DefaultAuth = access.NewLocal(auth.DefaultAuth)
-	return os.Setenv("MICRO_REPORT_USAGE", "false")
+	return addresses.All(), os.Setenv("MICRO_REPORT_USAGE", "false")
 }
 
 // Name is the name that the service is registered under.
