@@ -2,12 +2,16 @@ package direct_test
 
 import (
 	"context"
+	stderrors "errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/micro/micro/v3/service/auth"
 	membroker "github.com/micro/micro/v3/service/broker/memory"
+	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
 	memregistry "github.com/micro/micro/v3/service/registry/memory"
 	"github.com/micro/micro/v3/service/server"
@@ -106,4 +110,52 @@ func clientWith(t *testing.T, config direct.Config) *direct.Client {
 	c := direct.New(config)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
+}
+
+// chatter is the handler of the streams.
+type chatter struct {
+	pb.ShapesHandler
+	ended chan error
+}
+
+func (c *chatter) Count(_ context.Context, req *pb.CountRequest, stream pb.Shapes_CountStream) error {
+	for i := range req.To {
+		if err := stream.Send(&pb.CountResponse{Number: i}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *chatter) Sum(_ context.Context, stream pb.Shapes_SumStream) error {
+	var sum int32
+	for {
+		m, err := stream.Recv()
+		if stderrors.Is(err, io.EOF) {
+			return stream.SendMsg(&pb.SumResponse{Sum: sum})
+		}
+		if err != nil {
+			return err
+		}
+		sum += m.Number
+	}
+}
+
+func (c *chatter) Chat(_ context.Context, stream pb.Shapes_ChatStream) error {
+	for {
+		m, err := stream.Recv()
+		if stderrors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			c.ended <- err
+			return err
+		}
+		if m.Text == "forbidden" {
+			return errors.Forbidden("test", "not that")
+		}
+		if err := stream.Send(&pb.ChatResponse{Text: strings.ToUpper(m.Text)}); err != nil {
+			return err
+		}
+	}
 }
