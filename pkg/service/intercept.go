@@ -8,6 +8,7 @@ import (
 	"mime"
 	"strings"
 
+	microauth "github.com/micro/micro/v3/service/auth"
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
@@ -31,7 +32,7 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	defer s.drain.leave()
 
 	// Before anything of the body is looked at: who may not call is told nothing else.
-	caller, err := s.authorize(ss.Context(), m)
+	caller, account, err := s.authorize(ss.Context(), m)
 	if err != nil {
 		discard(ss, m)
 		return answer(m.endpoint, err)
@@ -40,7 +41,9 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 	if err != nil {
 		return answer(m.endpoint, err)
 	}
-	return answer(m.endpoint, next(srv, &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller}))
+	return answer(m.endpoint, next(srv, &decodingStream{
+		ServerStream: ss, method: m, format: enc, caller: caller, account: account,
+	}))
 }
 
 // discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
@@ -51,14 +54,18 @@ func discard(ss grpc.ServerStream, m *method) {
 	}
 }
 
-// authorize tells who calls, or why they may not.
-func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	caller, err := auth.Authenticate(s.inspect, md.Get("authorization"))
-	if err != nil {
-		return auth.Caller{}, err
+// authorize tells who calls, and with which account, or why they may not.
+func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, *microauth.Account, error) {
+	var account *microauth.Account
+	inspect := func(token string) (_ *microauth.Account, err error) {
+		account, err = s.inspect(token)
+		return account, err
 	}
-	return caller, m.policy.Authorize(caller)
+	caller, err := auth.Authenticate(inspect, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	if err != nil {
+		return auth.Caller{}, nil, err
+	}
+	return caller, account, m.policy.Authorize(caller)
 }
 
 const (
@@ -80,9 +87,8 @@ const (
 // formatOf reads the content type of a call, of which gRPC itself only made sure that it is its own. gRPC takes what
 // it does not know for protobuf, Micro's server panics.
 func formatOf(ctx context.Context) (format, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
 	var contentType string
-	if v := md.Get("content-type"); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, "content-type"); len(v) > 0 {
 		contentType = v[len(v)-1]
 	}
 	if base, _, err := mime.ParseMediaType(contentType); err == nil {
@@ -112,21 +118,28 @@ func (decodedCodec) Name() string                { return "decoded" }
 // decodingStream decodes the messages that it receives, and lets those of a customer through that are about themself.
 type decodingStream struct {
 	grpc.ServerStream
-	method *method
-	format format
-	caller auth.Caller
-	ctx    context.Context
+	method  *method
+	format  format
+	caller  auth.Caller
+	account *microauth.Account // nil for somebody anonymous
+	ctx     context.Context
 }
 
-// Context returns the call's context, in which the caller is known and the content type is the one of a message that is
-// decoded already.
+// Context returns the call's context, in which the caller and its account are known and the content type is the one of a
+// message that is decoded already.
 func (s *decodingStream) Context() context.Context {
 	if s.ctx == nil {
 		ctx := s.ServerStream.Context()
-		md, _ := metadata.FromIncomingContext(ctx)
-		md = md.Copy()
+		md, _ := metadata.FromIncomingContext(ctx) // a copy
+		if md == nil {
+			md = make(metadata.MD)
+		}
 		md.Set("content-type", decodedContentType)
-		s.ctx = auth.WithCaller(metadata.NewIncomingContext(ctx, md), s.caller)
+		ctx = auth.WithCaller(metadata.NewIncomingContext(ctx, md), s.caller)
+		if s.account != nil {
+			ctx = microauth.ContextWithAccount(ctx, s.account)
+		}
+		s.ctx = ctx
 	}
 	return s.ctx
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/service/direct"
 )
+
+// workersPerCPU is how many calls are worked on without making a goroutine; any number more is, with one.
+const workersPerCPU = 8
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
 type method struct {
@@ -58,7 +62,6 @@ func NewServer(inner server.Server, inspect auth.Inspect) (*Server, error) {
 		server.Wait(s.drain.held()),
 		grpcserver.MaxRecvMsgSize(maxReceived),
 		grpcserver.Codec(decodedContentType, decodedCodec{}),
-		grpcserver.Options(grpc.ChainStreamInterceptor(s.intercept)),
 	)
 }
 
@@ -152,6 +155,16 @@ func (s *Server) Start() error {
 	err := s.broken
 	s.mu.RUnlock()
 	if err != nil {
+		return err
+	}
+	// Only now, because Micro makes a server for gRPC at each Init, and each has its workers.
+	if err := s.Server.Init(grpcserver.Options(
+		grpc.ChainStreamInterceptor(s.intercept),
+		grpc.StaticStreamWindowSize(direct.StreamWindow),
+		grpc.StaticConnWindowSize(direct.ConnectionWindow),
+		// A new goroutine for each call would have its stack grown each time.
+		grpc.NumStreamWorkers(uint32(workersPerCPU*runtime.GOMAXPROCS(0))),
+	)); err != nil {
 		return err
 	}
 	return s.Server.Start()

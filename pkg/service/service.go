@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	runtimedebug "runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,10 @@ const (
 	RegisterTTL = 10 * time.Second
 	// DrainTimeout is how long a service that stops waits for the calls it is working on.
 	DrainTimeout = 20 * time.Second
+	// GCPercent is how much the heap of a service grows before garbage is collected, unless GOGC or GOMEMLIMIT says
+	// something else. The heap of a service is a few MiB, of which Go would collect many times a second: with this it takes
+	// some ten MiB more, and a fifth less time for a call.
+	GCPercent = 400
 	// loopback is where a service listens unless MICRO_SERVICE_ADDRESS says otherwise: any free port, unreachable from
 	// other machines.
 	loopback = "127.0.0.1:0"
@@ -63,6 +68,9 @@ func New(name string) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
+	if err := server.DefaultServer.Init(onlyWhatCounts); err != nil {
+		exit(s.Name(), err)
+	}
 	strict, err := NewServer(server.DefaultServer, auth.Inspect)
 	if err != nil {
 		exit(s.Name(), err)
@@ -79,6 +87,9 @@ func New(name string) *Service {
 // are.
 func prepare() (map[string]string, error) {
 	supervisor.EndWithParent()
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		runtimedebug.SetGCPercent(GCPercent)
+	}
 	dir, err := state.Locate("")
 	if err != nil {
 		return nil, err

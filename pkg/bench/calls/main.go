@@ -1,7 +1,7 @@
 // Calls measures what a call from one service to another costs: with pkg/service on both sides, authorised by a token and
 // checked against the policy in the proto; the same with stock Micro, through its proxy and asking its auth service; and
-// with plain gRPC, which does nothing but carry the message. Each side has processes of its own, and all have the same
-// garbage collection.
+// with plain gRPC, which does nothing but carry the message. Each side has processes of its own, and all collect garbage as
+// a service does by itself.
 package main
 
 import (
@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/m3o/backend/pkg/bench"
+	"github.com/m3o/backend/pkg/service"
 )
 
 const (
@@ -75,11 +77,11 @@ func run(report *bench.Report) (err error) {
 		return err
 	}
 	ps := &processes{dir: dir, env: []string{
-		"GOGC=100", "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, tokenEnv + "=" + ids.token,
+		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, tokenEnv + "=" + ids.token,
 	}}
 	defer ps.stop()
 
-	service, ours, err := ps.pair("service", "caller")
+	target, ours, err := ps.pair("service", "caller")
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func run(report *bench.Report) (err error) {
 	if err != nil {
 		return err
 	}
-	edge, err := ps.serve("edge", "BENCH_CALLS_SERVICE="+service.address)
+	edge, err := ps.serve("edge", "BENCH_CALLS_SERVICE="+target.address)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func run(report *bench.Report) (err error) {
 		}
 		calls += rate * long.Seconds()
 	}
-	used, err := service.resident()
+	used, err := target.resident()
 	if err != nil {
 		return err
 	}

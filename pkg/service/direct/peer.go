@@ -28,6 +28,13 @@ const (
 	addressIdle = time.Minute
 )
 
+// How many bytes may be under way on a stream and on a connection without an acknowledgement, either way. gRPC would find
+// them out by itself, with a ping for each call and its answer, which costs one call at a time a fifth of its speed.
+const (
+	StreamWindow     = 1 << 20
+	ConnectionWindow = 16 << 20
+)
+
 // keepAlive finds out that a machine is gone which did not say so. gRPC's own pings would do the same, but servers that
 // are not told to expect them end the connection.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
@@ -159,6 +166,8 @@ func (o *pool) get(addr string) (*peer, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dial),
 		grpc.WithIdleTimeout(0),
+		grpc.WithStaticStreamWindowSize(StreamWindow),
+		grpc.WithStaticConnWindowSize(ConnectionWindow),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: redialBase, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialMost},
 			MinConnectTimeout: dialTimeout,
