@@ -28,6 +28,10 @@ type guarded struct{ seen chan string }
 func (g *guarded) Own(ctx context.Context, req *pb.OwnRequest, rsp *pb.OwnResponse) error {
 	g.seen <- "Own"
 	caller := access.CallerFrom(ctx)
+	// As Micro's own wrapper, which is left out, has it for handlers.
+	if account, ok := auth.AccountFromContext(ctx); !ok || account.ID != caller.ID {
+		return fmt.Errorf("the account of %q is not known", caller.ID)
+	}
 	rsp.Id, rsp.Kind, rsp.Caller = req.GetOwner().GetId(), caller.Kind.String(), caller.ID
 	return nil
 }

@@ -263,3 +263,34 @@ func TestCallWrappersSeeEachAttempt(t *testing.T) {
 	at := " " + n.Options().Address + " Counter.Read"
 	assert.Equal(t, []string{"outer" + at, "inner" + at}, order)
 }
+
+// Whatever Micro's setup finds in MICRO_PROXY.
+func TestProxyIsNotUsed(t *testing.T) {
+	t.Parallel()
+	reg := memregistry.NewRegistry()
+	nodeOf(t, reg, &counter{node: "a"})
+	c := clientWith(t, direct.Config{Registry: reg})
+	require.NoError(t, c.Init(client.Proxy("127.0.0.1:1")))
+	rsp, err := pb.NewCounterService(serviceName, c).Read(t.Context(), &pb.ReadRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, "a", rsp.Node)
+	assert.Equal(t, "127.0.0.1:1", c.Options().Proxy)
+}
+
+// A core service is called where it has to be, until the registry knows better.
+func TestFixedAddresses(t *testing.T) {
+	t.Parallel()
+	fixed := nodeOf(t, memregistry.NewRegistry(), &counter{node: "fixed"})
+	reg := memregistry.NewRegistry()
+	c := pb.NewCounterService(serviceName, clientWith(t, direct.Config{
+		Registry: reg, Fixed: map[string]string{serviceName: fixed.Options().Address},
+	}))
+	rsp, err := c.Read(t.Context(), &pb.ReadRequest{})
+	require.NoError(t, err)
+	assert.Equal(t, "fixed", rsp.Node)
+	nodeOf(t, reg, &counter{node: "listed"})
+	require.Eventually(t, func() bool {
+		rsp, err := c.Read(t.Context(), &pb.ReadRequest{})
+		return err == nil && rsp.Node == "listed"
+	}, 10*time.Second, 5*time.Millisecond)
+}
