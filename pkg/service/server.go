@@ -158,7 +158,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	// Only now, because Micro makes a server for gRPC at each Init, and each has its workers.
-	if err := s.Server.Init(grpcserver.Options(
+	if err := s.Init(grpcserver.Options(
 		grpc.ChainStreamInterceptor(s.intercept),
 		grpc.StaticStreamWindowSize(direct.StreamWindow),
 		grpc.StaticConnWindowSize(direct.ConnectionWindow),

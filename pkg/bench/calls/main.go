@@ -29,7 +29,7 @@ const (
 func main() {
 	if role := os.Getenv(roleEnv); role != "" {
 		if err := play(role); err != nil {
-			fmt.Fprintf(os.Stdout, "%s: %v\n", role, err) // the other side reads it
+			fmt.Printf("%s: %v\n", role, err) // the other side reads it
 			os.Exit(1)
 		}
 		return
@@ -77,7 +77,7 @@ func run(report *bench.Report) (err error) {
 		return err
 	}
 	ps := &processes{dir: dir, env: []string{
-		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, tokenEnv + "=" + ids.token,
+		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, callerEnv + "=" + ids.token,
 	}}
 	defer ps.stop()
 

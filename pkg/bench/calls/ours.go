@@ -65,7 +65,7 @@ func runService() error {
 // useAuth makes the process know the platform's key, and be who the token says.
 func useAuth() {
 	auth.DefaultAuth = access.NewLocal(jwt.NewAuth(auth.PublicKey(os.Getenv(keyEnv)), auth.Issuer(namespace.DefaultNamespace),
-		auth.ClientToken(&auth.AccountToken{AccessToken: os.Getenv(tokenEnv), Expiry: time.Now().Add(time.Hour)})))
+		auth.ClientToken(&auth.AccountToken{AccessToken: os.Getenv(callerEnv), Expiry: time.Now().Add(time.Hour)})))
 }
 
 // runCaller is a service that calls another.
@@ -117,7 +117,7 @@ func runEdge() error {
 func runHTTPCaller() error {
 	body := `{"owner":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","numbers":[1,2,3]},"email":"jane@example.com"}`
 	text := fmt.Sprintf("POST /guarded/Own HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", os.Getenv(tokenEnv), len(body), body)
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", os.Getenv(callerEnv), len(body), body)
 	return obey(func() (caller, error) {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", os.Getenv(addrEnv))
 		if err != nil {
@@ -132,6 +132,7 @@ func runHTTPCaller() error {
 			if err != nil {
 				return err
 			}
+			defer rsp.Body.Close()
 			b, err := io.ReadAll(rsp.Body)
 			if err == nil && rsp.StatusCode != http.StatusOK {
 				err = fmt.Errorf("%s: %s", rsp.Status, b)

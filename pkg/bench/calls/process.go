@@ -18,10 +18,10 @@ import (
 // The program is every process of the benchmark: what each of them is for stands in roleEnv. One process has one role,
 // because Micro keeps everything in globals.
 const (
-	roleEnv  = "BENCH_CALLS_ROLE"
-	addrEnv  = "BENCH_CALLS_ADDRESS" // where a server listens, or whom a caller calls
-	tokenEnv = "BENCH_CALLS_TOKEN"   // who calls
-	keyEnv   = "BENCH_CALLS_KEY"     // the public key of tokens
+	roleEnv   = "BENCH_CALLS_ROLE"
+	addrEnv   = "BENCH_CALLS_ADDRESS" // where a server listens, or whom a caller calls
+	callerEnv = "BENCH_CALLS_AS"      // who calls: a token
+	keyEnv    = "BENCH_CALLS_KEY"     // the public key of tokens
 )
 
 // startTime is how long a process has to begin its work.
@@ -46,7 +46,7 @@ type process struct {
 
 // start starts a child.
 func (ps *processes) start(role, address string, env ...string) (*process, error) {
-	p := &process{Cmd: exec.Command(os.Args[0]), role: role, address: address} //nolint:noctx // it is ended by stop
+	p := &process{Cmd: exec.Command(os.Args[0]), role: role, address: address} //nolint:noctx,gosec // itself; it is ended by stop
 	ps.next++
 	p.Env = append(os.Environ(), ps.env...)
 	p.Env = append(p.Env, roleEnv+"="+role, addrEnv+"="+address, "MICRO_STATE="+ps.dir+"/"+strconv.Itoa(ps.next))

@@ -167,7 +167,7 @@ func TestTooLargeAnAnswer(t *testing.T) {
 }
 
 // serveGRPC runs a server of plain gRPC.
-func serveGRPC(t *testing.T, h grpc.StreamHandler, opts ...grpc.ServerOption) string {
+func serveGRPC(t testing.TB, h grpc.StreamHandler, opts ...grpc.ServerOption) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -102,7 +102,7 @@ func entry(id, address string, endpoints ...*registry.Endpoint) *registry.Servic
 }
 
 // clientWith returns a client with a registry in the process of the test.
-func clientWith(t *testing.T, config direct.Config) *direct.Client {
+func clientWith(t testing.TB, config direct.Config) *direct.Client {
 	t.Helper()
 	if config.Registry == nil {
 		config.Registry = memregistry.NewRegistry()

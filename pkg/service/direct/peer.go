@@ -101,7 +101,7 @@ func (p *peer) setAside(d time.Duration) {
 
 // changed takes in a new state of the connection; cause is why it is failing.
 func (p *peer) changed(s connectivity.State, cause error) {
-	was := connectivity.State(p.state.Swap(int32(s))) //nolint:gosec // a handful of values
+	was := connectivity.State(p.state.Swap(int32(s)))
 	if was == s {
 		return
 	}
