@@ -114,7 +114,16 @@ func (l *Local) Verify(account *auth.Account, resource *auth.Resource, opts ...a
 	if err != nil {
 		return err
 	}
+	if len(known) == 1 && grantsEverything(known[0]) {
+		return nil // on a platform without rules of its own, which is what most calls are made on
+	}
 	return rules.VerifyAccess(known, account, resource, opts...)
+}
+
+// grantsEverything tells whether a rule lets everybody use anything, as Micro's default does.
+func grantsEverything(r *auth.Rule) bool {
+	return r.Scope == auth.ScopePublic && r.Access == auth.AccessGranted &&
+		*r.Resource == auth.Resource{Type: "*", Name: "*", Endpoint: "*"}
 }
 
 // Rules returns the access rules. Only the first call waits for an answer of the auth service; later ones get what is

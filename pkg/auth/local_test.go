@@ -10,7 +10,9 @@ import (
 
 	"github.com/micro/micro/v3/service/auth"
 	microerrors "github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/util/auth/rules"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // inner is an auth service that counts what it is asked. A token is the time at which it expires.
@@ -160,6 +162,30 @@ func TestRulesOutliveTheAuthService(t *testing.T) {
 		l.rulesMu.Unlock()
 		return errors.Is(l.Verify(nil, resource), auth.ErrForbidden)
 	}, 10*time.Second, time.Millisecond, "a change takes effect")
+}
+
+// What Verify finds out by itself is what Micro finds out.
+func TestOneRule(t *testing.T) {
+	t.Parallel()
+	resource := &auth.Resource{Type: "service", Name: "customers", Endpoint: "Customers.Read"}
+	rapid.Check(t, func(r *rapid.T) {
+		i, l := setup(t)
+		text := func(label string, other ...string) string {
+			return rapid.SampledFrom(append(other, "*")).Draw(r, label)
+		}
+		known := []*auth.Rule{{
+			ID:     "one",
+			Scope:  text("scope", auth.ScopePublic, "admin"),
+			Access: rapid.SampledFrom([]auth.Access{auth.AccessGranted, auth.AccessDenied}).Draw(r, "access"),
+			Resource: &auth.Resource{
+				Type: text("type", "service", "other"), Name: text("name", "customers", "other"),
+				Endpoint: text("endpoint", "Customers.Read", "other"),
+			},
+		}}
+		i.set(known, nil)
+		account := rapid.SampledFrom([]*auth.Account{nil, {ID: "jane", Issuer: "micro"}}).Draw(r, "account")
+		require.Equal(r, rules.VerifyAccess(known, account, resource), l.Verify(account, resource))
+	})
 }
 
 func TestUnruled(t *testing.T) {

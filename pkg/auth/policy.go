@@ -61,10 +61,6 @@ func OutsideByName(name string) bool {
 // API goes by; the service goes by the policy itself.
 const EndpointKey = "access"
 
-// SafeKey is where an endpoint says in the registry, with the value "true", that calling it changes nothing: its proto has
-// `option idempotency_level = NO_SIDE_EFFECTS`. Only such a one may be called with GET.
-const SafeKey = "safe"
-
 // Policy says who may call a method. The zero value lets nobody.
 type Policy struct {
 	Access Access

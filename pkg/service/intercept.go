@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	microauth "github.com/micro/micro/v3/service/auth"
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
@@ -16,14 +17,18 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 // intercept sees a call before Micro's server does: it finds the method, makes sure that the caller may call it, decodes
 // the messages strictly, and makes sure that the caller is answered with a Micro error and nothing else.
 func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if s.forwards && !s.isOwn(info.FullMethod) {
-		return next(srv, fromOutside(ss))
+	if s.forwards != nil && !s.isOwn(info.FullMethod) {
+		if err := s.forward(ss, info.FullMethod); err != nil {
+			return answer(passedOn(err))
+		}
+		return nil
 	}
 	m, unknown := s.resolve(info.FullMethod)
 	call := m.record.Begin(ss.Context())
@@ -43,25 +48,22 @@ func (s *Server) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServe
 // serve lets Micro's server answer a call to a method, if its caller may make it.
 func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry.Call, next grpc.StreamHandler) error {
 	if !s.drain.enter() {
-		return microerrors.ServiceUnavailable(m.endpoint, "the service is stopping: try again")
+		return microerrors.ServiceUnavailable(m.endpoint, direct.Stopping)
 	}
 	defer s.drain.leave()
 
 	// Before anything of the body is looked at: who may not call is told nothing else.
-	caller, err := s.authorize(call, m)
+	caller, account, err := s.authorize(call, m)
 	call.By(telemetry.Caller{Kind: caller.Kind.String(), Service: caller.Service})
 	if err != nil {
 		discard(ss, m)
 		return err
 	}
-	if s.forwards {
-		return next(srv, ss)
-	}
 	enc, err := formatOf(call)
 	if err != nil {
 		return err
 	}
-	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller, call: call}
+	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller, account: account, call: call}
 	if err = next(srv, stream); err != nil && stream.refused != nil {
 		err = stream.refused // whatever the handler of a stream has made of it
 	}
@@ -76,14 +78,18 @@ func discard(ss grpc.ServerStream, m *method) {
 	}
 }
 
-// authorize tells who calls, or why they may not.
-func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	caller, err := auth.Authenticate(s.inspect, md.Get("authorization"))
-	if err != nil {
-		return auth.Caller{}, err
+// authorize tells who calls, and with which account, or why they may not.
+func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, *microauth.Account, error) {
+	var account *microauth.Account
+	inspect := func(token string) (_ *microauth.Account, err error) {
+		account, err = s.inspect(token)
+		return account, err
 	}
-	return caller, m.policy.Authorize(caller)
+	caller, err := auth.Authenticate(inspect, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	if err != nil {
+		return auth.Caller{}, nil, err
+	}
+	return caller, account, m.policy.Authorize(caller)
 }
 
 const (
@@ -105,9 +111,8 @@ const (
 // formatOf reads the content type of a call, of which gRPC itself only made sure that it is its own. gRPC takes what
 // it does not know for protobuf, Micro's server panics.
 func formatOf(ctx context.Context) (format, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
 	var contentType string
-	if v := md.Get("content-type"); len(v) > 0 {
+	if v := metadata.ValueFromIncomingContext(ctx, "content-type"); len(v) > 0 {
 		contentType = v[len(v)-1]
 	}
 	if base, _, err := mime.ParseMediaType(contentType); err == nil {
@@ -137,23 +142,30 @@ func (decodedCodec) Name() string                { return "decoded" }
 // decodingStream decodes the messages that it receives, and lets those of a customer through that are about themself.
 type decodingStream struct {
 	grpc.ServerStream
-	method *method
-	format format
-	caller auth.Caller
-	call   *telemetry.Call
-	ctx    context.Context
+	method  *method
+	format  format
+	caller  auth.Caller
+	account *microauth.Account // nil for somebody anonymous
+	call    *telemetry.Call
+	ctx     context.Context
 	// refused is why a message was refused.
 	refused error
 }
 
-// Context returns the call's context, in which the caller is known and the content type is the one of a message that is
-// decoded already.
+// Context returns the call's context, in which the caller and its account are known and the content type is the one of a
+// message that is decoded already.
 func (s *decodingStream) Context() context.Context {
 	if s.ctx == nil {
-		md, _ := metadata.FromIncomingContext(s.call)
-		md = md.Copy()
+		md, _ := metadata.FromIncomingContext(s.call) // a copy
+		if md == nil {
+			md = make(metadata.MD)
+		}
 		md.Set("content-type", decodedContentType)
-		s.ctx = auth.WithCaller(metadata.NewIncomingContext(s.call, md), s.caller)
+		ctx := auth.WithCaller(metadata.NewIncomingContext(s.call, md), s.caller)
+		if s.account != nil {
+			ctx = microauth.ContextWithAccount(ctx, s.account)
+		}
+		s.ctx = ctx
 	}
 	return s.ctx
 }

@@ -3,21 +3,26 @@ package service
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/micro/micro/v3/service/client"
 	merrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 	"github.com/m3o/backend/pkg/service/telemetry"
 )
+
+// workersPerCPU is how many calls are worked on without making a goroutine; any number more is, with one.
+const workersPerCPU = 8
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
 type method struct {
@@ -34,8 +39,8 @@ type Server struct {
 	server.Server
 	inspect auth.Inspect
 	drain   *drain
-	// forwards is set before the server starts.
-	forwards bool
+	// forwards makes the calls of other services, if the server is a proxy.
+	forwards client.Client
 
 	recorder *telemetry.Recorder
 	unknown  *method // stands for all that there is not
@@ -83,7 +88,6 @@ func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Serv
 		server.Wait(s.drain.held()),
 		grpcserver.MaxRecvMsgSize(maxReceived),
 		grpcserver.Codec(decodedContentType, decodedCodec{}),
-		grpcserver.Options(grpc.ChainStreamInterceptor(s.intercept)),
 	)
 }
 
@@ -136,8 +140,8 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 	return nil
 }
 
-// publish writes for whom each endpoint is, and whether calling it changes anything, to where the registry learns of it, so
-// that the HTTP API knows which ones are reachable from outside, and which with GET.
+// publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones are
+// reachable from outside, and whether calling it changes anything or may be repeated, for callers without its proto.
 func (s *Server) publish(h server.Handler) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -148,18 +152,11 @@ func (s *Server) publish(h server.Handler) {
 				e.Metadata = make(map[string]string)
 			}
 			e.Metadata[auth.EndpointKey] = m.policy.Access.String()
-			if isSafe(m.desc) {
-				e.Metadata[auth.SafeKey] = "true"
+			if level := direct.Level(m.desc); level != "" {
+				e.Metadata[direct.LevelKey] = level
 			}
 		}
 	}
-}
-
-// isSafe tells whether the proto of a method says that calling it changes nothing. A stream is not called over HTTP.
-func isSafe(m protoreflect.MethodDescriptor) bool {
-	options, ok := m.Options().(*descriptorpb.MethodOptions)
-	return ok && options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS &&
-		!m.IsStreamingClient() && !m.IsStreamingServer()
 }
 
 // resolve finds the method that a gRPC path names: /customers.Customers/Create. Micro's client puts the registered name
@@ -185,6 +182,16 @@ func (s *Server) Start() error {
 	err := s.broken
 	s.mu.RUnlock()
 	if err != nil {
+		return err
+	}
+	// Only now, because Micro makes a server for gRPC at each Init, and each has its workers.
+	if err := s.Init(grpcserver.Options(
+		grpc.ChainStreamInterceptor(s.intercept),
+		grpc.StaticStreamWindowSize(direct.StreamWindow),
+		grpc.StaticConnWindowSize(direct.ConnectionWindow),
+		// A new goroutine for each call would have its stack grown each time.
+		grpc.NumStreamWorkers(uint32(workersPerCPU*runtime.GOMAXPROCS(0))),
+	)); err != nil {
 		return err
 	}
 	if err := s.Server.Start(); err != nil {

@@ -878,6 +878,273 @@ func (x *FlowResponse) GetText() string {
 	return ""
 }
 
+// ReadRequest asks.
+type ReadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{13}
+}
+
+// ReadResponse has who answers.
+type ReadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadResponse) Reset() {
+	*x = ReadResponse{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadResponse) ProtoMessage() {}
+
+func (x *ReadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
+func (*ReadResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReadResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// ResetRequest asks.
+type ResetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetRequest) Reset() {
+	*x = ResetRequest{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetRequest) ProtoMessage() {}
+
+func (x *ResetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
+func (*ResetRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{15}
+}
+
+// ResetResponse is empty.
+type ResetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetResponse) Reset() {
+	*x = ResetResponse{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetResponse) ProtoMessage() {}
+
+func (x *ResetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
+func (*ResetResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{16}
+}
+
+// AddRequest is something to count.
+type AddRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it takes.
+	Wait *durationpb.Duration `protobuf:"bytes,1,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Bytes to send back.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddRequest) Reset() {
+	*x = AddRequest{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddRequest) ProtoMessage() {}
+
+func (x *AddRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
+func (*AddRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AddRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *AddRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// AddResponse has who answers.
+type AddResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// The bytes of the request.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddResponse) Reset() {
+	*x = AddResponse{}
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddResponse) ProtoMessage() {}
+
+func (x *AddResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddResponse.ProtoReflect.Descriptor instead.
+func (*AddResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AddResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *AddResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // Owner says whose something is.
 type Owner struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -891,7 +1158,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1170,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[13]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1183,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{13}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Owner) GetId() string {
@@ -946,7 +1213,7 @@ type OwnRequest struct {
 
 func (x *OwnRequest) Reset() {
 	*x = OwnRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1225,7 @@ func (x *OwnRequest) String() string {
 func (*OwnRequest) ProtoMessage() {}
 
 func (x *OwnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[14]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1238,7 @@ func (x *OwnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnRequest.ProtoReflect.Descriptor instead.
 func (*OwnRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{14}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OwnRequest) GetOwner() *Owner {
@@ -1003,7 +1270,7 @@ type OwnResponse struct {
 
 func (x *OwnResponse) Reset() {
 	*x = OwnResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1282,7 @@ func (x *OwnResponse) String() string {
 func (*OwnResponse) ProtoMessage() {}
 
 func (x *OwnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[15]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1295,7 @@ func (x *OwnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnResponse.ProtoReflect.Descriptor instead.
 func (*OwnResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{15}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OwnResponse) GetId() string {
@@ -1061,7 +1328,7 @@ type ManageRequest struct {
 
 func (x *ManageRequest) Reset() {
 	*x = ManageRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1340,7 @@ func (x *ManageRequest) String() string {
 func (*ManageRequest) ProtoMessage() {}
 
 func (x *ManageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[16]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1353,7 @@ func (x *ManageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManageRequest.ProtoReflect.Descriptor instead.
 func (*ManageRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{16}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{22}
 }
 
 // ManageResponse is empty.
@@ -1098,7 +1365,7 @@ type ManageResponse struct {
 
 func (x *ManageResponse) Reset() {
 	*x = ManageResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1377,7 @@ func (x *ManageResponse) String() string {
 func (*ManageResponse) ProtoMessage() {}
 
 func (x *ManageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[17]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1390,7 @@ func (x *ManageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManageResponse.ProtoReflect.Descriptor instead.
 func (*ManageResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{17}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{23}
 }
 
 // SellRequest is empty.
@@ -1135,7 +1402,7 @@ type SellRequest struct {
 
 func (x *SellRequest) Reset() {
 	*x = SellRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1414,7 @@ func (x *SellRequest) String() string {
 func (*SellRequest) ProtoMessage() {}
 
 func (x *SellRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[18]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1427,7 @@ func (x *SellRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SellRequest.ProtoReflect.Descriptor instead.
 func (*SellRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{18}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{24}
 }
 
 // SellResponse is empty.
@@ -1172,7 +1439,7 @@ type SellResponse struct {
 
 func (x *SellResponse) Reset() {
 	*x = SellResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1451,7 @@ func (x *SellResponse) String() string {
 func (*SellResponse) ProtoMessage() {}
 
 func (x *SellResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[19]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1464,7 @@ func (x *SellResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SellResponse.ProtoReflect.Descriptor instead.
 func (*SellResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{19}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{25}
 }
 
 // FeedRequest is one message about a customer.
@@ -1211,7 +1478,7 @@ type FeedRequest struct {
 
 func (x *FeedRequest) Reset() {
 	*x = FeedRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1490,7 @@ func (x *FeedRequest) String() string {
 func (*FeedRequest) ProtoMessage() {}
 
 func (x *FeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[20]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1503,7 @@ func (x *FeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedRequest.ProtoReflect.Descriptor instead.
 func (*FeedRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{20}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FeedRequest) GetId() string {
@@ -1257,7 +1524,7 @@ type FeedResponse struct {
 
 func (x *FeedResponse) Reset() {
 	*x = FeedResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1536,7 @@ func (x *FeedResponse) String() string {
 func (*FeedResponse) ProtoMessage() {}
 
 func (x *FeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[21]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1549,7 @@ func (x *FeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedResponse.ProtoReflect.Descriptor instead.
 func (*FeedResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{21}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FeedResponse) GetId() string {
@@ -1301,7 +1568,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1580,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[22]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1593,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{22}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{28}
 }
 
 // HelloResponse is empty.
@@ -1338,7 +1605,7 @@ type HelloResponse struct {
 
 func (x *HelloResponse) Reset() {
 	*x = HelloResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1617,7 @@ func (x *HelloResponse) String() string {
 func (*HelloResponse) ProtoMessage() {}
 
 func (x *HelloResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[23]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1630,7 @@ func (x *HelloResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloResponse.ProtoReflect.Descriptor instead.
 func (*HelloResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{23}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{29}
 }
 
 // ForgottenRequest asks.
@@ -1375,7 +1642,7 @@ type ForgottenRequest struct {
 
 func (x *ForgottenRequest) Reset() {
 	*x = ForgottenRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1654,7 @@ func (x *ForgottenRequest) String() string {
 func (*ForgottenRequest) ProtoMessage() {}
 
 func (x *ForgottenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[24]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1667,7 @@ func (x *ForgottenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgottenRequest.ProtoReflect.Descriptor instead.
 func (*ForgottenRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{24}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{30}
 }
 
 // ForgottenResponse is empty.
@@ -1412,7 +1679,7 @@ type ForgottenResponse struct {
 
 func (x *ForgottenResponse) Reset() {
 	*x = ForgottenResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1691,7 @@ func (x *ForgottenResponse) String() string {
 func (*ForgottenResponse) ProtoMessage() {}
 
 func (x *ForgottenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[25]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1704,7 @@ func (x *ForgottenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgottenResponse.ProtoReflect.Descriptor instead.
 func (*ForgottenResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{25}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{31}
 }
 
 // NobodyRequest asks.
@@ -1449,7 +1716,7 @@ type NobodyRequest struct {
 
 func (x *NobodyRequest) Reset() {
 	*x = NobodyRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1728,7 @@ func (x *NobodyRequest) String() string {
 func (*NobodyRequest) ProtoMessage() {}
 
 func (x *NobodyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[26]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1741,7 @@ func (x *NobodyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NobodyRequest.ProtoReflect.Descriptor instead.
 func (*NobodyRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{26}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{32}
 }
 
 // NobodyResponse is empty.
@@ -1486,7 +1753,7 @@ type NobodyResponse struct {
 
 func (x *NobodyResponse) Reset() {
 	*x = NobodyResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1765,7 @@ func (x *NobodyResponse) String() string {
 func (*NobodyResponse) ProtoMessage() {}
 
 func (x *NobodyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[27]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1778,7 @@ func (x *NobodyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NobodyResponse.ProtoReflect.Descriptor instead.
 func (*NobodyResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{27}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{33}
 }
 
 // NoPathRequest asks.
@@ -1525,7 +1792,7 @@ type NoPathRequest struct {
 
 func (x *NoPathRequest) Reset() {
 	*x = NoPathRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1804,7 @@ func (x *NoPathRequest) String() string {
 func (*NoPathRequest) ProtoMessage() {}
 
 func (x *NoPathRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[28]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1817,7 @@ func (x *NoPathRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoPathRequest.ProtoReflect.Descriptor instead.
 func (*NoPathRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{28}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NoPathRequest) GetShape() *Shape {
@@ -1569,7 +1836,7 @@ type NoPathResponse struct {
 
 func (x *NoPathResponse) Reset() {
 	*x = NoPathResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1848,7 @@ func (x *NoPathResponse) String() string {
 func (*NoPathResponse) ProtoMessage() {}
 
 func (x *NoPathResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[29]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1861,7 @@ func (x *NoPathResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoPathResponse.ProtoReflect.Descriptor instead.
 func (*NoPathResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{29}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{35}
 }
 
 // NoFieldRequest asks.
@@ -1608,7 +1875,7 @@ type NoFieldRequest struct {
 
 func (x *NoFieldRequest) Reset() {
 	*x = NoFieldRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1887,7 @@ func (x *NoFieldRequest) String() string {
 func (*NoFieldRequest) ProtoMessage() {}
 
 func (x *NoFieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[30]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1900,7 @@ func (x *NoFieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoFieldRequest.ProtoReflect.Descriptor instead.
 func (*NoFieldRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{30}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NoFieldRequest) GetShape() *Shape {
@@ -1652,7 +1919,7 @@ type NoFieldResponse struct {
 
 func (x *NoFieldResponse) Reset() {
 	*x = NoFieldResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1931,7 @@ func (x *NoFieldResponse) String() string {
 func (*NoFieldResponse) ProtoMessage() {}
 
 func (x *NoFieldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[31]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1944,7 @@ func (x *NoFieldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoFieldResponse.ProtoReflect.Descriptor instead.
 func (*NoFieldResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{31}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{37}
 }
 
 // NoTextRequest asks.
@@ -1691,7 +1958,7 @@ type NoTextRequest struct {
 
 func (x *NoTextRequest) Reset() {
 	*x = NoTextRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1970,7 @@ func (x *NoTextRequest) String() string {
 func (*NoTextRequest) ProtoMessage() {}
 
 func (x *NoTextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[32]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1983,7 @@ func (x *NoTextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoTextRequest.ProtoReflect.Descriptor instead.
 func (*NoTextRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{32}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NoTextRequest) GetShape() *Shape {
@@ -1735,7 +2002,7 @@ type NoTextResponse struct {
 
 func (x *NoTextResponse) Reset() {
 	*x = NoTextResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2014,7 @@ func (x *NoTextResponse) String() string {
 func (*NoTextResponse) ProtoMessage() {}
 
 func (x *NoTextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[33]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2027,7 @@ func (x *NoTextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoTextResponse.ProtoReflect.Descriptor instead.
 func (*NoTextResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{33}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{39}
 }
 
 // InListRequest asks.
@@ -1774,7 +2041,7 @@ type InListRequest struct {
 
 func (x *InListRequest) Reset() {
 	*x = InListRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +2053,7 @@ func (x *InListRequest) String() string {
 func (*InListRequest) ProtoMessage() {}
 
 func (x *InListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[34]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +2066,7 @@ func (x *InListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InListRequest.ProtoReflect.Descriptor instead.
 func (*InListRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{34}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InListRequest) GetShape() *Shape {
@@ -1818,7 +2085,7 @@ type InListResponse struct {
 
 func (x *InListResponse) Reset() {
 	*x = InListResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2097,7 @@ func (x *InListResponse) String() string {
 func (*InListResponse) ProtoMessage() {}
 
 func (x *InListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[35]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2110,7 @@ func (x *InListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InListResponse.ProtoReflect.Descriptor instead.
 func (*InListResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{35}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{41}
 }
 
 // InOneofRequest asks.
@@ -1857,7 +2124,7 @@ type InOneofRequest struct {
 
 func (x *InOneofRequest) Reset() {
 	*x = InOneofRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2136,7 @@ func (x *InOneofRequest) String() string {
 func (*InOneofRequest) ProtoMessage() {}
 
 func (x *InOneofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[36]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2149,7 @@ func (x *InOneofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InOneofRequest.ProtoReflect.Descriptor instead.
 func (*InOneofRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{36}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *InOneofRequest) GetShape() *Shape {
@@ -1901,7 +2168,7 @@ type InOneofResponse struct {
 
 func (x *InOneofResponse) Reset() {
 	*x = InOneofResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2180,7 @@ func (x *InOneofResponse) String() string {
 func (*InOneofResponse) ProtoMessage() {}
 
 func (x *InOneofResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[37]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2193,7 @@ func (x *InOneofResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InOneofResponse.ProtoReflect.Descriptor instead.
 func (*InOneofResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{37}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{43}
 }
 
 // NoAdminFieldRequest asks.
@@ -1940,7 +2207,7 @@ type NoAdminFieldRequest struct {
 
 func (x *NoAdminFieldRequest) Reset() {
 	*x = NoAdminFieldRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2219,7 @@ func (x *NoAdminFieldRequest) String() string {
 func (*NoAdminFieldRequest) ProtoMessage() {}
 
 func (x *NoAdminFieldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[38]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2232,7 @@ func (x *NoAdminFieldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAdminFieldRequest.ProtoReflect.Descriptor instead.
 func (*NoAdminFieldRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{38}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *NoAdminFieldRequest) GetShape() *Shape {
@@ -1984,7 +2251,7 @@ type NoAdminFieldResponse struct {
 
 func (x *NoAdminFieldResponse) Reset() {
 	*x = NoAdminFieldResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2263,7 @@ func (x *NoAdminFieldResponse) String() string {
 func (*NoAdminFieldResponse) ProtoMessage() {}
 
 func (x *NoAdminFieldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[39]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2276,7 @@ func (x *NoAdminFieldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoAdminFieldResponse.ProtoReflect.Descriptor instead.
 func (*NoAdminFieldResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{39}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{45}
 }
 
 // NoServiceRequest asks.
@@ -2021,7 +2288,7 @@ type NoServiceRequest struct {
 
 func (x *NoServiceRequest) Reset() {
 	*x = NoServiceRequest{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2300,7 @@ func (x *NoServiceRequest) String() string {
 func (*NoServiceRequest) ProtoMessage() {}
 
 func (x *NoServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[40]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2313,7 @@ func (x *NoServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoServiceRequest.ProtoReflect.Descriptor instead.
 func (*NoServiceRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{40}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{46}
 }
 
 // NoServiceResponse is empty.
@@ -2058,7 +2325,7 @@ type NoServiceResponse struct {
 
 func (x *NoServiceResponse) Reset() {
 	*x = NoServiceResponse{}
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2337,7 @@ func (x *NoServiceResponse) String() string {
 func (*NoServiceResponse) ProtoMessage() {}
 
 func (x *NoServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[41]
+	mi := &file_pkg_internal_testproto_testproto_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2350,7 @@ func (x *NoServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoServiceResponse.ProtoReflect.Descriptor instead.
 func (*NoServiceResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{41}
+	return file_pkg_internal_testproto_testproto_proto_rawDescGZIP(), []int{47}
 }
 
 var File_pkg_internal_testproto_testproto_proto protoreflect.FileDescriptor
@@ -2151,7 +2418,19 @@ const file_pkg_internal_testproto_testproto_proto_rawDesc = "" +
 	"\vFlowRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\"\"\n" +
 	"\fFlowResponse\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"1\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\r\n" +
+	"\vReadRequest\"\"\n" +
+	"\fReadResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\x0e\n" +
+	"\fResetRequest\"\x0f\n" +
+	"\rResetResponse\"O\n" +
+	"\n" +
+	"AddRequest\x12-\n" +
+	"\x04wait\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"5\n" +
+	"\vAddResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"1\n" +
 	"\x05Owner\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\anumbers\x18\x02 \x03(\x05R\anumbers\"L\n" +
@@ -2213,7 +2492,14 @@ const file_pkg_internal_testproto_testproto_proto_rawDesc = "" +
 	"\x00(\x010\x012P\n" +
 	"\x05Pipes\x12G\n" +
 	"\x04Flow\x12\x18.servicetest.FlowRequest\x1a\x19.servicetest.FlowResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x00(\x010\x012\xe0\x02\n" +
+	"\x00(\x010\x012\xde\x01\n" +
+	"\aCounter\x12F\n" +
+	"\x04Read\x12\x18.servicetest.ReadRequest\x1a\x19.servicetest.ReadResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x01\x12I\n" +
+	"\x05Reset\x12\x19.servicetest.ResetRequest\x1a\x1a.servicetest.ResetResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x02\x12@\n" +
+	"\x03Add\x12\x17.servicetest.AddRequest\x1a\x18.servicetest.AddResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x002\xe0\x02\n" +
 	"\aGuarded\x12l\n" +
 	"\x03Own\x12\x17.servicetest.OwnRequest\x1a\x18.servicetest.OwnResponse\"2\xc2\xf3\x18+\x12)\n" +
 	"\bowner.id\x12\x05email\x12\rowner.numbers\x1a\atrusted\x90\x02\x01\x12R\n" +
@@ -2256,7 +2542,7 @@ func file_pkg_internal_testproto_testproto_proto_rawDescGZIP() []byte {
 }
 
 var file_pkg_internal_testproto_testproto_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pkg_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_pkg_internal_testproto_testproto_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_pkg_internal_testproto_testproto_proto_goTypes = []any{
 	(Color)(0),                    // 0: servicetest.Color
 	(*Shape)(nil),                 // 1: servicetest.Shape
@@ -2272,109 +2558,122 @@ var file_pkg_internal_testproto_testproto_proto_goTypes = []any{
 	(*ChatResponse)(nil),          // 11: servicetest.ChatResponse
 	(*FlowRequest)(nil),           // 12: servicetest.FlowRequest
 	(*FlowResponse)(nil),          // 13: servicetest.FlowResponse
-	(*Owner)(nil),                 // 14: servicetest.Owner
-	(*OwnRequest)(nil),            // 15: servicetest.OwnRequest
-	(*OwnResponse)(nil),           // 16: servicetest.OwnResponse
-	(*ManageRequest)(nil),         // 17: servicetest.ManageRequest
-	(*ManageResponse)(nil),        // 18: servicetest.ManageResponse
-	(*SellRequest)(nil),           // 19: servicetest.SellRequest
-	(*SellResponse)(nil),          // 20: servicetest.SellResponse
-	(*FeedRequest)(nil),           // 21: servicetest.FeedRequest
-	(*FeedResponse)(nil),          // 22: servicetest.FeedResponse
-	(*HelloRequest)(nil),          // 23: servicetest.HelloRequest
-	(*HelloResponse)(nil),         // 24: servicetest.HelloResponse
-	(*ForgottenRequest)(nil),      // 25: servicetest.ForgottenRequest
-	(*ForgottenResponse)(nil),     // 26: servicetest.ForgottenResponse
-	(*NobodyRequest)(nil),         // 27: servicetest.NobodyRequest
-	(*NobodyResponse)(nil),        // 28: servicetest.NobodyResponse
-	(*NoPathRequest)(nil),         // 29: servicetest.NoPathRequest
-	(*NoPathResponse)(nil),        // 30: servicetest.NoPathResponse
-	(*NoFieldRequest)(nil),        // 31: servicetest.NoFieldRequest
-	(*NoFieldResponse)(nil),       // 32: servicetest.NoFieldResponse
-	(*NoTextRequest)(nil),         // 33: servicetest.NoTextRequest
-	(*NoTextResponse)(nil),        // 34: servicetest.NoTextResponse
-	(*InListRequest)(nil),         // 35: servicetest.InListRequest
-	(*InListResponse)(nil),        // 36: servicetest.InListResponse
-	(*InOneofRequest)(nil),        // 37: servicetest.InOneofRequest
-	(*InOneofResponse)(nil),       // 38: servicetest.InOneofResponse
-	(*NoAdminFieldRequest)(nil),   // 39: servicetest.NoAdminFieldRequest
-	(*NoAdminFieldResponse)(nil),  // 40: servicetest.NoAdminFieldResponse
-	(*NoServiceRequest)(nil),      // 41: servicetest.NoServiceRequest
-	(*NoServiceResponse)(nil),     // 42: servicetest.NoServiceResponse
-	nil,                           // 43: servicetest.Shape.MetaEntry
-	nil,                           // 44: servicetest.Shape.NamedEntry
-	nil,                           // 45: servicetest.Shape.NumbersEntry
-	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 48: google.protobuf.FieldMask
-	(*structpb.Struct)(nil),       // 49: google.protobuf.Struct
+	(*ReadRequest)(nil),           // 14: servicetest.ReadRequest
+	(*ReadResponse)(nil),          // 15: servicetest.ReadResponse
+	(*ResetRequest)(nil),          // 16: servicetest.ResetRequest
+	(*ResetResponse)(nil),         // 17: servicetest.ResetResponse
+	(*AddRequest)(nil),            // 18: servicetest.AddRequest
+	(*AddResponse)(nil),           // 19: servicetest.AddResponse
+	(*Owner)(nil),                 // 20: servicetest.Owner
+	(*OwnRequest)(nil),            // 21: servicetest.OwnRequest
+	(*OwnResponse)(nil),           // 22: servicetest.OwnResponse
+	(*ManageRequest)(nil),         // 23: servicetest.ManageRequest
+	(*ManageResponse)(nil),        // 24: servicetest.ManageResponse
+	(*SellRequest)(nil),           // 25: servicetest.SellRequest
+	(*SellResponse)(nil),          // 26: servicetest.SellResponse
+	(*FeedRequest)(nil),           // 27: servicetest.FeedRequest
+	(*FeedResponse)(nil),          // 28: servicetest.FeedResponse
+	(*HelloRequest)(nil),          // 29: servicetest.HelloRequest
+	(*HelloResponse)(nil),         // 30: servicetest.HelloResponse
+	(*ForgottenRequest)(nil),      // 31: servicetest.ForgottenRequest
+	(*ForgottenResponse)(nil),     // 32: servicetest.ForgottenResponse
+	(*NobodyRequest)(nil),         // 33: servicetest.NobodyRequest
+	(*NobodyResponse)(nil),        // 34: servicetest.NobodyResponse
+	(*NoPathRequest)(nil),         // 35: servicetest.NoPathRequest
+	(*NoPathResponse)(nil),        // 36: servicetest.NoPathResponse
+	(*NoFieldRequest)(nil),        // 37: servicetest.NoFieldRequest
+	(*NoFieldResponse)(nil),       // 38: servicetest.NoFieldResponse
+	(*NoTextRequest)(nil),         // 39: servicetest.NoTextRequest
+	(*NoTextResponse)(nil),        // 40: servicetest.NoTextResponse
+	(*InListRequest)(nil),         // 41: servicetest.InListRequest
+	(*InListResponse)(nil),        // 42: servicetest.InListResponse
+	(*InOneofRequest)(nil),        // 43: servicetest.InOneofRequest
+	(*InOneofResponse)(nil),       // 44: servicetest.InOneofResponse
+	(*NoAdminFieldRequest)(nil),   // 45: servicetest.NoAdminFieldRequest
+	(*NoAdminFieldResponse)(nil),  // 46: servicetest.NoAdminFieldResponse
+	(*NoServiceRequest)(nil),      // 47: servicetest.NoServiceRequest
+	(*NoServiceResponse)(nil),     // 48: servicetest.NoServiceResponse
+	nil,                           // 49: servicetest.Shape.MetaEntry
+	nil,                           // 50: servicetest.Shape.NamedEntry
+	nil,                           // 51: servicetest.Shape.NumbersEntry
+	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 54: google.protobuf.FieldMask
+	(*structpb.Struct)(nil),       // 55: google.protobuf.Struct
 }
 var file_pkg_internal_testproto_testproto_proto_depIdxs = []int32{
 	0,  // 0: servicetest.Shape.color:type_name -> servicetest.Color
 	1,  // 1: servicetest.Shape.inner:type_name -> servicetest.Shape
 	1,  // 2: servicetest.Shape.shapes:type_name -> servicetest.Shape
-	43, // 3: servicetest.Shape.meta:type_name -> servicetest.Shape.MetaEntry
-	44, // 4: servicetest.Shape.named:type_name -> servicetest.Shape.NamedEntry
-	45, // 5: servicetest.Shape.numbers:type_name -> servicetest.Shape.NumbersEntry
-	46, // 6: servicetest.Shape.time:type_name -> google.protobuf.Timestamp
-	47, // 7: servicetest.Shape.wait:type_name -> google.protobuf.Duration
-	48, // 8: servicetest.Shape.update_mask:type_name -> google.protobuf.FieldMask
-	49, // 9: servicetest.Shape.object:type_name -> google.protobuf.Struct
+	49, // 3: servicetest.Shape.meta:type_name -> servicetest.Shape.MetaEntry
+	50, // 4: servicetest.Shape.named:type_name -> servicetest.Shape.NamedEntry
+	51, // 5: servicetest.Shape.numbers:type_name -> servicetest.Shape.NumbersEntry
+	52, // 6: servicetest.Shape.time:type_name -> google.protobuf.Timestamp
+	53, // 7: servicetest.Shape.wait:type_name -> google.protobuf.Duration
+	54, // 8: servicetest.Shape.update_mask:type_name -> google.protobuf.FieldMask
+	55, // 9: servicetest.Shape.object:type_name -> google.protobuf.Struct
 	1,  // 10: servicetest.EchoRequest.shape:type_name -> servicetest.Shape
 	1,  // 11: servicetest.EchoResponse.shape:type_name -> servicetest.Shape
-	14, // 12: servicetest.OwnRequest.owner:type_name -> servicetest.Owner
-	1,  // 13: servicetest.NoPathRequest.shape:type_name -> servicetest.Shape
-	1,  // 14: servicetest.NoFieldRequest.shape:type_name -> servicetest.Shape
-	1,  // 15: servicetest.NoTextRequest.shape:type_name -> servicetest.Shape
-	1,  // 16: servicetest.InListRequest.shape:type_name -> servicetest.Shape
-	1,  // 17: servicetest.InOneofRequest.shape:type_name -> servicetest.Shape
-	1,  // 18: servicetest.NoAdminFieldRequest.shape:type_name -> servicetest.Shape
-	1,  // 19: servicetest.Shape.NamedEntry.value:type_name -> servicetest.Shape
-	2,  // 20: servicetest.Shapes.Echo:input_type -> servicetest.EchoRequest
-	4,  // 21: servicetest.Shapes.Fail:input_type -> servicetest.FailRequest
-	6,  // 22: servicetest.Shapes.Count:input_type -> servicetest.CountRequest
-	8,  // 23: servicetest.Shapes.Sum:input_type -> servicetest.SumRequest
-	10, // 24: servicetest.Shapes.Chat:input_type -> servicetest.ChatRequest
-	12, // 25: servicetest.Pipes.Flow:input_type -> servicetest.FlowRequest
-	15, // 26: servicetest.Guarded.Own:input_type -> servicetest.OwnRequest
-	17, // 27: servicetest.Guarded.Manage:input_type -> servicetest.ManageRequest
-	19, // 28: servicetest.Guarded.Sell:input_type -> servicetest.SellRequest
-	21, // 29: servicetest.Guarded.Feed:input_type -> servicetest.FeedRequest
-	23, // 30: servicetest.Careless.Hello:input_type -> servicetest.HelloRequest
-	25, // 31: servicetest.Careless.Forgotten:input_type -> servicetest.ForgottenRequest
-	27, // 32: servicetest.Wrong.Nobody:input_type -> servicetest.NobodyRequest
-	29, // 33: servicetest.Wrong.NoPath:input_type -> servicetest.NoPathRequest
-	31, // 34: servicetest.Wrong.NoField:input_type -> servicetest.NoFieldRequest
-	33, // 35: servicetest.Wrong.NoText:input_type -> servicetest.NoTextRequest
-	35, // 36: servicetest.Wrong.InList:input_type -> servicetest.InListRequest
-	37, // 37: servicetest.Wrong.InOneof:input_type -> servicetest.InOneofRequest
-	39, // 38: servicetest.Wrong.NoAdminField:input_type -> servicetest.NoAdminFieldRequest
-	41, // 39: servicetest.Wrong.NoService:input_type -> servicetest.NoServiceRequest
-	3,  // 40: servicetest.Shapes.Echo:output_type -> servicetest.EchoResponse
-	5,  // 41: servicetest.Shapes.Fail:output_type -> servicetest.FailResponse
-	7,  // 42: servicetest.Shapes.Count:output_type -> servicetest.CountResponse
-	9,  // 43: servicetest.Shapes.Sum:output_type -> servicetest.SumResponse
-	11, // 44: servicetest.Shapes.Chat:output_type -> servicetest.ChatResponse
-	13, // 45: servicetest.Pipes.Flow:output_type -> servicetest.FlowResponse
-	16, // 46: servicetest.Guarded.Own:output_type -> servicetest.OwnResponse
-	18, // 47: servicetest.Guarded.Manage:output_type -> servicetest.ManageResponse
-	20, // 48: servicetest.Guarded.Sell:output_type -> servicetest.SellResponse
-	22, // 49: servicetest.Guarded.Feed:output_type -> servicetest.FeedResponse
-	24, // 50: servicetest.Careless.Hello:output_type -> servicetest.HelloResponse
-	26, // 51: servicetest.Careless.Forgotten:output_type -> servicetest.ForgottenResponse
-	28, // 52: servicetest.Wrong.Nobody:output_type -> servicetest.NobodyResponse
-	30, // 53: servicetest.Wrong.NoPath:output_type -> servicetest.NoPathResponse
-	32, // 54: servicetest.Wrong.NoField:output_type -> servicetest.NoFieldResponse
-	34, // 55: servicetest.Wrong.NoText:output_type -> servicetest.NoTextResponse
-	36, // 56: servicetest.Wrong.InList:output_type -> servicetest.InListResponse
-	38, // 57: servicetest.Wrong.InOneof:output_type -> servicetest.InOneofResponse
-	40, // 58: servicetest.Wrong.NoAdminField:output_type -> servicetest.NoAdminFieldResponse
-	42, // 59: servicetest.Wrong.NoService:output_type -> servicetest.NoServiceResponse
-	40, // [40:60] is the sub-list for method output_type
-	20, // [20:40] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	53, // 12: servicetest.AddRequest.wait:type_name -> google.protobuf.Duration
+	20, // 13: servicetest.OwnRequest.owner:type_name -> servicetest.Owner
+	1,  // 14: servicetest.NoPathRequest.shape:type_name -> servicetest.Shape
+	1,  // 15: servicetest.NoFieldRequest.shape:type_name -> servicetest.Shape
+	1,  // 16: servicetest.NoTextRequest.shape:type_name -> servicetest.Shape
+	1,  // 17: servicetest.InListRequest.shape:type_name -> servicetest.Shape
+	1,  // 18: servicetest.InOneofRequest.shape:type_name -> servicetest.Shape
+	1,  // 19: servicetest.NoAdminFieldRequest.shape:type_name -> servicetest.Shape
+	1,  // 20: servicetest.Shape.NamedEntry.value:type_name -> servicetest.Shape
+	2,  // 21: servicetest.Shapes.Echo:input_type -> servicetest.EchoRequest
+	4,  // 22: servicetest.Shapes.Fail:input_type -> servicetest.FailRequest
+	6,  // 23: servicetest.Shapes.Count:input_type -> servicetest.CountRequest
+	8,  // 24: servicetest.Shapes.Sum:input_type -> servicetest.SumRequest
+	10, // 25: servicetest.Shapes.Chat:input_type -> servicetest.ChatRequest
+	12, // 26: servicetest.Pipes.Flow:input_type -> servicetest.FlowRequest
+	14, // 27: servicetest.Counter.Read:input_type -> servicetest.ReadRequest
+	16, // 28: servicetest.Counter.Reset:input_type -> servicetest.ResetRequest
+	18, // 29: servicetest.Counter.Add:input_type -> servicetest.AddRequest
+	21, // 30: servicetest.Guarded.Own:input_type -> servicetest.OwnRequest
+	23, // 31: servicetest.Guarded.Manage:input_type -> servicetest.ManageRequest
+	25, // 32: servicetest.Guarded.Sell:input_type -> servicetest.SellRequest
+	27, // 33: servicetest.Guarded.Feed:input_type -> servicetest.FeedRequest
+	29, // 34: servicetest.Careless.Hello:input_type -> servicetest.HelloRequest
+	31, // 35: servicetest.Careless.Forgotten:input_type -> servicetest.ForgottenRequest
+	33, // 36: servicetest.Wrong.Nobody:input_type -> servicetest.NobodyRequest
+	35, // 37: servicetest.Wrong.NoPath:input_type -> servicetest.NoPathRequest
+	37, // 38: servicetest.Wrong.NoField:input_type -> servicetest.NoFieldRequest
+	39, // 39: servicetest.Wrong.NoText:input_type -> servicetest.NoTextRequest
+	41, // 40: servicetest.Wrong.InList:input_type -> servicetest.InListRequest
+	43, // 41: servicetest.Wrong.InOneof:input_type -> servicetest.InOneofRequest
+	45, // 42: servicetest.Wrong.NoAdminField:input_type -> servicetest.NoAdminFieldRequest
+	47, // 43: servicetest.Wrong.NoService:input_type -> servicetest.NoServiceRequest
+	3,  // 44: servicetest.Shapes.Echo:output_type -> servicetest.EchoResponse
+	5,  // 45: servicetest.Shapes.Fail:output_type -> servicetest.FailResponse
+	7,  // 46: servicetest.Shapes.Count:output_type -> servicetest.CountResponse
+	9,  // 47: servicetest.Shapes.Sum:output_type -> servicetest.SumResponse
+	11, // 48: servicetest.Shapes.Chat:output_type -> servicetest.ChatResponse
+	13, // 49: servicetest.Pipes.Flow:output_type -> servicetest.FlowResponse
+	15, // 50: servicetest.Counter.Read:output_type -> servicetest.ReadResponse
+	17, // 51: servicetest.Counter.Reset:output_type -> servicetest.ResetResponse
+	19, // 52: servicetest.Counter.Add:output_type -> servicetest.AddResponse
+	22, // 53: servicetest.Guarded.Own:output_type -> servicetest.OwnResponse
+	24, // 54: servicetest.Guarded.Manage:output_type -> servicetest.ManageResponse
+	26, // 55: servicetest.Guarded.Sell:output_type -> servicetest.SellResponse
+	28, // 56: servicetest.Guarded.Feed:output_type -> servicetest.FeedResponse
+	30, // 57: servicetest.Careless.Hello:output_type -> servicetest.HelloResponse
+	32, // 58: servicetest.Careless.Forgotten:output_type -> servicetest.ForgottenResponse
+	34, // 59: servicetest.Wrong.Nobody:output_type -> servicetest.NobodyResponse
+	36, // 60: servicetest.Wrong.NoPath:output_type -> servicetest.NoPathResponse
+	38, // 61: servicetest.Wrong.NoField:output_type -> servicetest.NoFieldResponse
+	40, // 62: servicetest.Wrong.NoText:output_type -> servicetest.NoTextResponse
+	42, // 63: servicetest.Wrong.InList:output_type -> servicetest.InListResponse
+	44, // 64: servicetest.Wrong.InOneof:output_type -> servicetest.InOneofResponse
+	46, // 65: servicetest.Wrong.NoAdminField:output_type -> servicetest.NoAdminFieldResponse
+	48, // 66: servicetest.Wrong.NoService:output_type -> servicetest.NoServiceResponse
+	44, // [44:67] is the sub-list for method output_type
+	21, // [21:44] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_pkg_internal_testproto_testproto_proto_init() }
@@ -2392,9 +2691,9 @@ func file_pkg_internal_testproto_testproto_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_internal_testproto_testproto_proto_rawDesc), len(file_pkg_internal_testproto_testproto_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   45,
+			NumMessages:   51,
 			NumExtensions: 0,
-			NumServices:   5,
+			NumServices:   6,
 		},
 		GoTypes:           file_pkg_internal_testproto_testproto_proto_goTypes,
 		DependencyIndexes: file_pkg_internal_testproto_testproto_proto_depIdxs,

@@ -552,6 +552,105 @@ func (x *pipesFlowStream) Recv() (*FlowRequest, error) {
 	return m, nil
 }
 
+// Api Endpoints for Counter service
+
+func NewCounterEndpoints() []*api.Endpoint {
+	return []*api.Endpoint{}
+}
+
+// Client API for Counter service
+
+type CounterService interface {
+	// Read tells who answers.
+	Read(ctx context.Context, in *ReadRequest, opts ...client.CallOption) (*ReadResponse, error)
+	// Reset may be carried out twice.
+	Reset(ctx context.Context, in *ResetRequest, opts ...client.CallOption) (*ResetResponse, error)
+	// Add counts.
+	Add(ctx context.Context, in *AddRequest, opts ...client.CallOption) (*AddResponse, error)
+}
+
+type counterService struct {
+	c    client.Client
+	name string
+}
+
+func NewCounterService(name string, c client.Client) CounterService {
+	return &counterService{
+		c:    c,
+		name: name,
+	}
+}
+
+func (c *counterService) Read(ctx context.Context, in *ReadRequest, opts ...client.CallOption) (*ReadResponse, error) {
+	req := c.c.NewRequest(c.name, "Counter.Read", in)
+	out := new(ReadResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *counterService) Reset(ctx context.Context, in *ResetRequest, opts ...client.CallOption) (*ResetResponse, error) {
+	req := c.c.NewRequest(c.name, "Counter.Reset", in)
+	out := new(ResetResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *counterService) Add(ctx context.Context, in *AddRequest, opts ...client.CallOption) (*AddResponse, error) {
+	req := c.c.NewRequest(c.name, "Counter.Add", in)
+	out := new(AddResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Server API for Counter service
+
+type CounterHandler interface {
+	// Read tells who answers.
+	Read(context.Context, *ReadRequest, *ReadResponse) error
+	// Reset may be carried out twice.
+	Reset(context.Context, *ResetRequest, *ResetResponse) error
+	// Add counts.
+	Add(context.Context, *AddRequest, *AddResponse) error
+}
+
+func RegisterCounterHandler(s server.Server, hdlr CounterHandler, opts ...server.HandlerOption) error {
+	type counter interface {
+		Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error
+		Reset(ctx context.Context, in *ResetRequest, out *ResetResponse) error
+		Add(ctx context.Context, in *AddRequest, out *AddResponse) error
+	}
+	type Counter struct {
+		counter
+	}
+	h := &counterHandler{hdlr}
+	return s.Handle(s.NewHandler(&Counter{h}, opts...))
+}
+
+type counterHandler struct {
+	CounterHandler
+}
+
+func (h *counterHandler) Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error {
+	return h.CounterHandler.Read(ctx, in, out)
+}
+
+func (h *counterHandler) Reset(ctx context.Context, in *ResetRequest, out *ResetResponse) error {
+	return h.CounterHandler.Reset(ctx, in, out)
+}
+
+func (h *counterHandler) Add(ctx context.Context, in *AddRequest, out *AddResponse) error {
+	return h.CounterHandler.Add(ctx, in, out)
+}
+
 // Api Endpoints for Guarded service
 
 func NewGuardedEndpoints() []*api.Endpoint {

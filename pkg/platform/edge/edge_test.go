@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 // services is a registry that knows one service and a core service, or none when it is away.
@@ -71,7 +72,7 @@ func (s services) GetService(name string, _ ...registry.GetOption) ([]*registry.
 func saying(access string) map[string]string { return map[string]string{auth.EndpointKey: access} }
 
 func safe(access string) map[string]string {
-	return map[string]string{auth.EndpointKey: access, auth.SafeKey: "true"}
+	return map[string]string{auth.EndpointKey: access, direct.LevelKey: direct.Safe}
 }
 
 // caller is a client that remembers what it was asked and answers as it is told.

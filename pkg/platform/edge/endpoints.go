@@ -4,6 +4,7 @@ import (
 	"github.com/micro/micro/v3/service/registry"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 // endpoint is what the registry says of one endpoint.
@@ -21,7 +22,7 @@ func endpointsOf(services []*registry.Service) map[string]endpoint {
 		for _, e := range s.Endpoints {
 			found := endpoint{
 				outside: auth.OutsideByName(e.Metadata[auth.EndpointKey]),
-				safe:    e.Metadata[auth.SafeKey] == "true",
+				safe:    e.Metadata[direct.LevelKey] == direct.Safe,
 				truths:  make(map[string]bool),
 			}
 			if before, ok := endpoints[e.Name]; ok {

@@ -38,6 +38,15 @@ func (a Addresses) Of(server string) string {
 	return ""
 }
 
+// All returns the addresses of all servers by name.
+func (a Addresses) All() map[string]string {
+	all := make(map[string]string, len(servers))
+	for _, s := range servers {
+		all[s] = a.Of(s)
+	}
+	return all
+}
+
 // IsServer tells whether a name is that of a server of the platform, so that no service can have it.
 func IsServer(name string) bool { return slices.Contains(servers, name) }
 

@@ -1,0 +1,156 @@
+// Calls measures what a call from one service to another costs: with pkg/service on both sides, authorised by a token and
+// checked against the policy in the proto; the same with stock Micro, through its proxy and asking its auth service; and
+// with plain gRPC, which does nothing but carry the message. Each side has processes of its own, and all collect garbage as
+// a service does by itself.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/m3o/backend/pkg/bench"
+	"github.com/m3o/backend/pkg/service"
+)
+
+const (
+	rounds = 5
+	turn   = time.Second
+	// memoryCalls is after how many calls the memory of a service is looked at.
+	memoryCalls = 1_000_000
+	most        = 64
+)
+
+func main() {
+	if role := os.Getenv(roleEnv); role != "" {
+		if err := play(role); err != nil {
+			fmt.Printf("%s: %v\n", role, err) // the other side reads it
+			os.Exit(1)
+		}
+		return
+	}
+	report := bench.NewReport(os.Stdout, "calls")
+	if err := run(report); err != nil {
+		fmt.Fprintln(os.Stderr, "calls:", err)
+		os.Exit(1)
+	}
+	os.Exit(report.ExitCode())
+}
+
+// play is the main function of a child.
+func play(role string) error {
+	os.Args = os.Args[:1]
+	roles := map[string]func() error{
+		"service": runService, "caller": runCaller, "edge": runEdge, "http-caller": runHTTPCaller,
+		"plain-server": runPlainServer, "plain-caller": runPlainCaller,
+		"stock-registry": runStockRegistry, "stock-auth": runStockAuth, "stock-proxy": runStockProxy,
+		"stock-service": runStockService, "stock-caller": runStockCaller,
+	}
+	f, ok := roles[role]
+	if !ok {
+		return errors.New("there is no such role")
+	}
+	return f()
+}
+
+func run(report *bench.Report) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := os.MkdirAll("bin", 0o750); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("bin", "bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	ids, err := newIdentities()
+	if err != nil {
+		return err
+	}
+	ps := &processes{dir: dir, env: []string{
+		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, callerEnv + "=" + ids.token,
+	}}
+	defer ps.stop()
+
+	target, ours, err := ps.pair("service", "caller")
+	if err != nil {
+		return err
+	}
+	_, plain, err := ps.pair("plain-server", "plain-caller")
+	if err != nil {
+		return err
+	}
+	stock, err := ps.startStock(ids)
+	if err != nil {
+		return err
+	}
+	edge, err := ps.serve("edge", "BENCH_CALLS_SERVICE="+target.address)
+	if err != nil {
+		return err
+	}
+	http, err := ps.start("http-caller", edge.address)
+	if err != nil {
+		return err
+	}
+
+	one, err := bench.Interleave(ctx, rounds, ours.side(1), plain.side(1), stock.side(1))
+	if err != nil {
+		return err
+	}
+	few, err := bench.Interleave(ctx, rounds, ours.side(16), plain.side(16))
+	if err != nil {
+		return err
+	}
+	many, err := bench.Interleave(ctx, rounds, ours.side(most), plain.side(most), stock.side(most), http.side(most))
+	if err != nil {
+		return err
+	}
+	for i, name := range []string{"ours", "plain", "stock"} {
+		report.Figure(name+"-1", one[i], "calls/s")
+	}
+	report.Figure("ours-16", few[0], "calls/s")
+	report.Figure("plain-16", few[1], "calls/s")
+	for i, name := range []string{"ours", "plain", "stock", "http"} {
+		report.Figure(name+"-64", many[i], "calls/s")
+	}
+	report.AtLeast("against-stock-1", one[0]/one[2], "x", 15)
+	report.AtLeast("against-stock-64", many[0]/many[2], "x", 30)
+	report.AtLeast("against-plain-1", one[0]/one[1], "x", 0.75)
+	report.AtLeast("against-plain-16", few[0]/few[1], "x", 0.7)
+	report.AtLeast("against-plain-64", many[0]/many[1], "x", 0.7)
+	report.AtLeast("http-against-rpc-64", many[3]/many[0], "x", 0.4)
+
+	for calls := 0.0; calls < memoryCalls; {
+		const long = 5 * time.Second
+		rate, err := ours.turn(most, long)
+		if err != nil {
+			return err
+		}
+		calls += rate * long.Seconds()
+	}
+	used, err := target.resident()
+	if err != nil {
+		return err
+	}
+	report.AtMost("memory-after-1000000-calls", used, "MiB", 100)
+	return nil
+}
+
+// pair starts a server and its caller.
+func (ps *processes) pair(server, caller string) (*process, *process, error) {
+	s, err := ps.serve(server)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := ps.start(caller, s.address)
+	return s, c, err
+}
