@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	_ "github.com/micro/micro/v3/proto/errors" // Micro's client cannot read an error without it
 	"github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/client/grpc"
