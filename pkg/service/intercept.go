@@ -115,6 +115,12 @@ func formatOf(ctx context.Context) (format, error) {
 	if v := metadata.ValueFromIncomingContext(ctx, "content-type"); len(v) > 0 {
 		contentType = v[len(v)-1]
 	}
+	switch contentType { // as our client and Micro's say it
+	case "application/grpc+proto":
+		return protobuf, nil
+	case "application/grpc+json":
+		return jsonText, nil
+	}
 	if base, _, err := mime.ParseMediaType(contentType); err == nil {
 		contentType = base
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 // workersPerCPU is how many calls are worked on without making a goroutine; any number more is, with one.
-const workersPerCPU = 8
+const workersPerCPU = 64
 
 // method is one RPC that callers can reach: what is known of it when its handler is registered.
 type method struct {

@@ -13,15 +13,17 @@ import (
 	"github.com/micro/micro/v3/util/auth/token/jwt"
 
 	access "github.com/m3o/backend/pkg/auth"
+	ourtoken "github.com/m3o/backend/pkg/auth/token"
 )
 
 // keyBits is the size of the keys that Micro makes.
 const keyBits = 4096
 
-// identities are the keys of the platform, as Micro passes them on, and the token of the service that calls.
-type identities struct{ private, public, token string }
+// identities are the keys of a stock platform, as Micro passes them on, and the token of the service that calls: one as
+// Micro signs it, and one as our auth service does.
+type identities struct{ private, public, token, ours string }
 
-func newIdentities() (*identities, error) {
+func newIdentities(keys string) (*identities, error) {
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return nil, err
@@ -38,14 +40,23 @@ func newIdentities() (*identities, error) {
 		public:  encode("PUBLIC KEY", public),
 	}
 	o := auth.NewGenerateOptions(access.ServiceAccount("trusted")...)
-	t, err := ids.provider().Generate(&auth.Account{
+	account := &auth.Account{
 		ID: "trusted-latest", Name: "trusted-latest", Issuer: o.Issuer, Type: o.Type, Scopes: o.Scopes, Metadata: o.Metadata,
-	}, token.WithExpiry(time.Hour))
+	}
+	t, err := ids.provider().Generate(account, token.WithExpiry(time.Hour))
 	if err != nil {
 		return nil, err
 	}
 	ids.token = t.Token
-	return ids, nil
+	if err := ourtoken.Create(keys); err != nil {
+		return nil, err
+	}
+	signer, err := ourtoken.OpenSigner(keys)
+	if err != nil {
+		return nil, err
+	}
+	ids.ours, _, err = signer.Sign(account, "", ourtoken.MaxAccess)
+	return ids, err
 }
 
 func (ids *identities) provider() token.Provider {

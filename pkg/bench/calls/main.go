@@ -72,12 +72,14 @@ func run(report *bench.Report) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	ids, err := newIdentities()
+	keys := filepath.Join(dir, "keys")
+	ids, err := newIdentities(keys)
 	if err != nil {
 		return err
 	}
 	ps := &processes{dir: dir, env: []string{
-		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv + "=" + ids.public, callerEnv + "=" + ids.token,
+		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false",
+		keyEnv + "=" + ids.public, keysEnv + "=" + keys, callerEnv + "=" + ids.ours,
 	}}
 	defer ps.stop()
 

@@ -19,6 +19,7 @@ import (
 	"github.com/micro/micro/v3/util/auth/namespace"
 
 	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/service"
@@ -47,7 +48,9 @@ func request() *pb.OwnRequest {
 // runService is a service as any other.
 func runService() error {
 	srv := service.New(name)
-	useAuth()
+	if err := useAuth(); err != nil {
+		return err
+	}
 	for _, rule := range microauth.SystemRules {
 		if err := auth.Grant(rule); err != nil {
 			return err
@@ -62,20 +65,24 @@ func runService() error {
 	return srv.Run()
 }
 
-// useAuth makes the process know the platform's key, and be who the token says.
-func useAuth() {
-	inner := jwt.NewAuth(auth.PublicKey(os.Getenv(keyEnv)), auth.Issuer(namespace.DefaultNamespace),
+// useAuth makes the process know the platform's keys, and be who the token says.
+func useAuth() error {
+	keys, err := token.OpenVerifier(os.Getenv(keysEnv))
+	if err != nil {
+		return err
+	}
+	inner := jwt.NewAuth(auth.Issuer(namespace.DefaultNamespace),
 		auth.ClientToken(&auth.AccountToken{AccessToken: os.Getenv(callerEnv), Expiry: time.Now().Add(time.Hour)}))
-	auth.DefaultAuth = access.NewLocal(access.Config{Auth: inner, Inspect: func(text string) (*auth.Account, time.Time, error) {
-		account, err := inner.Inspect(text)
-		return account, time.Now().Add(time.Hour), err
-	}})
+	auth.DefaultAuth = access.NewLocal(access.Config{Auth: inner, Inspect: keys.Inspect})
+	return nil
 }
 
 // runCaller is a service that calls another.
 func runCaller() error {
 	service.New("trusted")
-	useAuth()
+	if err := useAuth(); err != nil {
+		return err
+	}
 	if err := register(os.Getenv(addrEnv)); err != nil {
 		return err
 	}
@@ -109,7 +116,9 @@ func runEdge() error {
 	if err := register(os.Getenv("BENCH_CALLS_SERVICE")); err != nil {
 		return err
 	}
-	h, err := edge.New(edge.Config{Client: client.DefaultClient, Services: registry.DefaultRegistry})
+	h, err := edge.New(edge.Config{
+		Client: client.DefaultClient, Services: registry.DefaultRegistry, Settings: edge.DefaultSettings(),
+	})
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,7 @@ func runEdge() error {
 // runHTTPCaller calls as a client of the API does, each caller on a connection of its own.
 func runHTTPCaller() error {
 	body := `{"owner":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","numbers":[1,2,3]},"email":"jane@example.com"}`
-	text := fmt.Sprintf("POST /guarded/Own HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer %s\r\n"+
+	text := fmt.Sprintf("POST /guarded/Own HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", os.Getenv(callerEnv), len(body), body)
 	return obey(func() (caller, error) {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", os.Getenv(addrEnv))

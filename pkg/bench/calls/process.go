@@ -21,7 +21,8 @@ const (
 	roleEnv   = "BENCH_CALLS_ROLE"
 	addrEnv   = "BENCH_CALLS_ADDRESS" // where a server listens, or whom a caller calls
 	callerEnv = "BENCH_CALLS_AS"      // who calls: a token
-	keyEnv    = "BENCH_CALLS_KEY"     // the public key of tokens
+	keyEnv    = "BENCH_CALLS_KEY"     // the public key of Micro's tokens
+	keysEnv   = "BENCH_CALLS_KEYS"    // the directory of the keys of ours
 )
 
 // startTime is how long a process has to begin its work.
