@@ -64,6 +64,9 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 		return err
 	}
 	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller, account: account, call: call}
+	if m.unary != nil {
+		return m.unary.answer(stream)
+	}
 	if err = next(srv, stream); err != nil && stream.refused != nil {
 		err = stream.refused // whatever the handler of a stream has made of it
 	}

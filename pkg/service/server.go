@@ -31,6 +31,8 @@ type method struct {
 	desc     protoreflect.MethodDescriptor
 	policy   auth.Policy
 	record   *telemetry.Method
+	// unary calls the handler; nil for one that Micro's server has to call.
+	unary *unary
 }
 
 // Server is a Micro server that lets a call through only when its caller may make it, and when it is a valid message for a
@@ -99,7 +101,7 @@ func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Serv
 func (s *Server) Handle(h server.Handler) error {
 	desc, err := serviceOf(h.Handler())
 	if err == nil {
-		err = s.bind(desc)
+		err = s.bind(desc, h.Handler())
 	}
 	if err == nil {
 		s.publish(h)
@@ -114,7 +116,7 @@ func (s *Server) Handle(h server.Handler) error {
 	return err
 }
 
-func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
+func (s *Server) bind(desc protoreflect.ServiceDescriptor, handler any) error {
 	name := string(desc.Name())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,11 +130,15 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor) error {
 		if err != nil {
 			return err
 		}
+		isStream := m.IsStreamingClient() || m.IsStreamingServer()
 		methods[string(m.Name())] = &method{
 			endpoint: strings.Join([]string{s.name, name, string(m.Name())}, "."),
 			desc:     m,
 			policy:   policy,
-			record:   s.recorder.Method(s.name, name+"."+string(m.Name()), m.IsStreamingClient() || m.IsStreamingServer()),
+			record:   s.recorder.Method(s.name, name+"."+string(m.Name()), isStream),
+		}
+		if !isStream {
+			methods[string(m.Name())].unary = unaryOf(handler, s.name, name+"."+string(m.Name()))
 		}
 	}
 	s.services[name] = methods
@@ -194,11 +200,26 @@ func (s *Server) Start() error {
 	)); err != nil {
 		return err
 	}
+	s.wrapHandlers()
 	if err := s.Server.Start(); err != nil {
 		return err
 	}
 	s.started.Store(true)
 	return nil
+}
+
+// wrapHandlers puts around our handlers what Micro's server puts around all others.
+func (s *Server) wrapHandlers() {
+	wrappers := s.Options().HdlrWrappers
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, methods := range s.services {
+		for _, m := range methods {
+			if m.unary != nil {
+				m.unary.wrap(wrappers)
+			}
+		}
+	}
 }
 
 // Stop leaves the registry, waits for the calls that are being worked on, however long they take, and stops the server.
