@@ -85,7 +85,16 @@ func TestSoldService(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, codeOf(err), "%s %s", service, body[0])
 	}
 
-	// The same service, trusted: nothing but the flag is different.
+	// It stays what it is, whatever is done to it but a new start from nothing.
+	out, err = p.Run(t.Context(), "update", filepath.Join(repository, "mixpanel"))
+	require.NoError(t, err, out)
+	id, _ = credentials(t, p, "mixpanel")
+	require.Equal(t, "sold/mixpanel/latest", id)
+	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "mixpanel"))
+	require.Error(t, err)
+	require.Contains(t, out, "kill it first")
+	out, err = p.Run(t.Context(), "kill", "mixpanel")
+	require.NoError(t, err, out)
 	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "mixpanel"))
 	require.NoError(t, err, out)
 	id, _ = credentials(t, p, "mixpanel")

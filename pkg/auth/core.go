@@ -63,8 +63,8 @@ var core = map[protoreflect.FullName]rule{
 	"runtime.Runtime.Logs":   {access: ForAdmin},
 	"runtime.Source.Upload":  {access: ForAdmin, services: []string{Platform}},
 
-	// Of every service. The platform asks for the health of what it has started.
-	"debug.Debug.Health": {access: ForAdmin, services: []string{Platform}},
+	// Of every service. Whoever asks for the health of one that is sold must not have to say who they are.
+	"debug.Debug.Health": {access: ForPublic},
 	"debug.Debug.Log":    {access: ForAdmin},
 	"debug.Debug.Stats":  {access: ForAdmin},
 	"debug.Debug.Trace":  {access: ForAdmin},

@@ -38,8 +38,13 @@
 // Every part of the platform and every service has an identity of its own: the runtime gives it credentials that are
 // derived from its name, and the auth service derives the same. To be a service gives nothing by itself: an RPC names the
 // services that may call it. With the platform's own services each is kept to what is its own (core.go): its name in the
-// registry, its tables in the store, its part of the configuration. A service that is sold, whose code is somebody else's,
-// may register itself and look for others, and nothing more.
+// registry, its tables in the store, its part of the configuration. Events are everybody's: any service of the platform
+// may publish and consume any topic.
+//
+// A service that is sold, whose code is somebody else's, may register itself where it runs and look for others, and nothing
+// more. Nobody's token gets to it: the registry marks its nodes, and whoever calls it leaves the token out (package
+// direct). On one machine that is as far as it goes: a process of the same user can read the state directory, keys and
+// all. Code that nobody has read belongs on a machine, or in a container, of its own.
 //
 // # Who may be wrong, and for how long
 //
@@ -54,8 +59,11 @@
 //
 // A changed rule takes effect after RulesAge.
 //
-// The credentials of a service are good for as long as the root they are derived from: `micro kill` does not revoke
-// them. They never leave the service's own environment.
+// The credentials of a service, sold or not, are good for as long as the root they are derived from: `micro kill` does not
+// revoke them. They never leave the service's own environment.
+//
+// Where a call came into the platform from (X-Forwarded-For) is written by the two ways in, the HTTP API and the proxy.
+// Whoever can connect to a service without them can say anything: the ports of the inside are for the inside.
 //
 // A policy is part of the binary: a changed one takes effect when the service is restarted, and the HTTP API may know the
 // earlier one for a second more; the service itself never does.

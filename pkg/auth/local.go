@@ -2,6 +2,8 @@ package auth
 
 import (
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +80,8 @@ func (l *Local) Inspect(token string) (*auth.Account, error) {
 	k, ok := l.tokens[key]
 	l.mu.RUnlock()
 	if ok && l.clock().Before(k.expiry) {
-		account := k.account
+		account := k.account // whoever gets it may change it
+		account.Scopes, account.Metadata = slices.Clone(account.Scopes), maps.Clone(account.Metadata)
 		return &account, nil
 	}
 	account, expiry, err := l.config.Inspect(token)

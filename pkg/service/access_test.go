@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestWhoMayCall(t *testing.T) {
 		"Guarded.Own":    {"customer", "scoped customer", "admin", "trusted"},
 		"Guarded.Manage": {"admin", "trusted"},
 		"Guarded.Sell":   {"gateway"},
-		"Debug.Health":   {"admin", "platform"},
+		"Debug.Health":   slices.Collect(maps.Keys(accounts)),
 		"Debug.Stats":    {"admin"},
 		"Debug.Log":      {"admin"},
 		"Debug.Trace":    {"admin"},

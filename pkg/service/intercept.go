@@ -56,7 +56,6 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 	caller, account, err := s.authorize(call, m)
 	call.By(telemetry.Caller{Kind: caller.Kind.String(), Service: caller.Service})
 	if err != nil {
-		discard(ss, m)
 		return err
 	}
 	enc, err := formatOf(call)
@@ -71,14 +70,6 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 		err = stream.refused // whatever the handler of a stream has made of it
 	}
 	return err
-}
-
-// discard takes the message of a call that is refused anyhow. Micro's proxy loses the answer that comes while it is still
-// sending, and its caller would see a broken call (500) instead of the refusal.
-func discard(ss grpc.ServerStream, m *method) {
-	if !m.desc.IsStreamingClient() {
-		_ = ss.RecvMsg(new(bytes.Frame)) // whatever is wrong with it, the refusal is the answer
-	}
 }
 
 // authorize tells who calls, and with which account, or why they may not.
@@ -198,8 +189,6 @@ func (s *decodingStream) receive(v any) error {
 	case err == nil:
 	case errors.Is(err, io.EOF) && !s.method.desc.IsStreamingClient():
 		return microerrors.BadRequest(s.method.endpoint, "body: a message is missing")
-	case errors.Is(err, io.EOF):
-		return err
 	default:
 		return err
 	}

@@ -263,7 +263,7 @@ func TestUnknownEndpoints(t *testing.T) {
 	for path, code := range map[string]codes.Code{
 		"/shaper.Shapes/Echo":        codes.OK,              // as Micro's client calls
 		"/servicetest.Shapes/Echo":   codes.OK,              // as any other does
-		"/shaper.Debug/Health":       codes.Unauthenticated, // it is there, and not for anybody
+		"/shaper.Debug/Stats":        codes.Unauthenticated, // it is there, and not for anybody
 		"/any.Shapes/Echo":           codes.NotFound,
 		"/Shapes/Echo":               codes.NotFound,
 		"/shaper.servicetest/Echo":   codes.NotFound,

@@ -96,6 +96,9 @@ func (a arguments) setup() error {
 		defaults["MICRO_PROFILE"] = embedded.Name
 		defaults["MICRO_SERVICE_ADDRESS"] = state.Host + ":0" // Micro's own default is every interface
 	default:
+		if a.command != "new" { // which makes source code, that others may read
+			state.KeepPrivate()
+		}
 		addresses, err := state.LoadAddresses()
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ var anonymous = map[string]bool{
 func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	return func(ctx *cli.Context) error {
 		local := !anonymous[ctx.Args().First()] && !ctx.IsSet("env")
-		if local && !reachable(os.Getenv("MICRO_PROXY")) {
+		if local && (!isServed() || !reachable(os.Getenv("MICRO_PROXY"))) {
 			return fmt.Errorf("%s (nothing listens at %s, for the state in %s)", unreachable, os.Getenv("MICRO_PROXY"), state.Dir())
 		}
 		if err := before(ctx); err != nil {
@@ -53,8 +54,11 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 			return err
 		}
 		issued, err := auth.Token(auth.WithCredentials(state.Admin, password), auth.WithExpiry(time.Hour))
-		if err != nil {
+		if err != nil && microerrors.FromError(err).Code == http.StatusUnauthorized {
 			return nil //nolint:nilerr // the password was changed: the command says that a login is needed
+		}
+		if err != nil {
+			return fmt.Errorf("log in: %s", sentence(err))
 		}
 		auth.DefaultAuth.Init(auth.ClientToken(issued))
 		return token.Save(ctx, issued)
@@ -62,6 +66,25 @@ func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 }
 
 const unreachable = "the platform cannot be reached: start it with `make run` or `micro server`"
+
+// isServed tells whether a server uses the state directory: the password is for nobody else who may listen where one did.
+// With an address of the operator's own there may be no such directory.
+func isServed() bool {
+	if os.Getenv("MICRO_PROXY") != proxyOfState() {
+		return true
+	}
+	pid, err := state.Server()
+	return err == nil && pid != 0
+}
+
+// proxyOfState is where the server of the state directory takes calls of the command line.
+func proxyOfState() string {
+	addresses, err := state.LoadAddresses()
+	if err != nil {
+		return ""
+	}
+	return addresses.Of("proxy")
+}
 
 // reachable tells whether something listens at an address.
 func reachable(address string) bool {

@@ -45,10 +45,10 @@ func Action(name string) cli.ActionFunc {
 // services are the core services, each with what registers its handlers.
 var services = map[string]func(*service.Service) error{
 	"registry": func(srv *service.Service) error {
-		return registrypb.RegisterRegistryHandler(srv.Server(), &registryhandler.Registry{
+		return registrypb.RegisterRegistryHandler(srv.Server(), &registration{&registryhandler.Registry{
 			ID:    srv.Server().Options().Id,
 			Event: microservice.NewEvent("registry.events"),
-		})
+		}})
 	},
 	"broker": func(srv *service.Service) error {
 		return errors.Join(

@@ -126,7 +126,7 @@ func (c *calls) call(w http.ResponseWriter, r *http.Request) (json.RawMessage, e
 	request := c.config.Client.NewRequest(to.service, to.endpoint, &body, client.WithContentType("application/json"))
 	var response json.RawMessage
 	err = c.config.Client.Call(ctx, request, &response,
-		client.WithAddress(known.addresses...), client.WithRequestTimeout(timeout))
+		client.WithRequestTimeout(timeout))
 	if err != nil && errors.FromError(err).Id == clientID {
 		c.nodes.suspect(to.service)
 	}

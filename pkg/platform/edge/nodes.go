@@ -2,6 +2,7 @@ package edge
 
 import (
 	stderrors "errors"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -109,7 +110,11 @@ func (n *nodes) ask(service string) chan struct{} {
 func (n *nodes) learn(service string, found []*registry.Service, err error) {
 	e, ok := n.known[service]
 	if !ok && len(n.known) >= maxKnown {
-		clear(n.known)
+		// Names that callers have invented go first: what is known of real ones has to outlive the registry.
+		maps.DeleteFunc(n.known, func(_ string, e entry) bool { return len(e.addresses) == 0 })
+		if len(n.known) >= maxKnown {
+			clear(n.known)
+		}
 	}
 	now := n.clock()
 	switch {

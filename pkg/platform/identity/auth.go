@@ -191,16 +191,17 @@ func (i *Identity) authenticate(ctx context.Context, login, secret string) (*acc
 
 // refresh goes on with a session.
 func (i *Identity) refresh(text, address string, lifetime time.Duration) (*pb.Token, error) {
+	// A good token is good from anywhere: whoever fails on purpose must not log out everybody behind the same address.
+	issued, err := i.rotate(text, lifetime)
+	if err != nil || issued != nil {
+		return issued, err
+	}
 	from := source{address: address}
 	if err := i.attempts.check(from); err != nil {
 		return nil, err
 	}
-	issued, err := i.rotate(text, lifetime)
-	if err == nil && issued == nil {
-		i.attempts.failed(from)
-		return nil, errRefresh
-	}
-	return issued, err
+	i.attempts.failed(from)
+	return nil, errRefresh
 }
 
 // rotate returns the next tokens of a session; none if the refresh token is not good.

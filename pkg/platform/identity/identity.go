@@ -72,11 +72,11 @@ func (i *Identity) Register(s server.Server) error {
 	return nil
 }
 
-// CreateAdmin makes an admin's account unless there is an account of that id, which is left as it is: its secret may have
-// been changed. It is for the process itself; whoever calls from outside has to be an admin already.
+// CreateAdmin makes an admin's account unless there is one, of whatever id, which is left as it is: its secret may have been
+// changed, and one that another admin has deleted must not come back. It is for the process itself; whoever calls from outside has to be an admin already.
 func (i *Identity) CreateAdmin(id, secret string) error {
-	a, err := i.account(id)
-	if err != nil || a != nil {
+	known, err := i.accounts()
+	if err != nil || slices.ContainsFunc(known, func(a *account) bool { return slices.Contains(a.Scopes, "admin") }) {
 		return err
 	}
 	_, err = i.create(access.Caller{Kind: access.Admin}, &auth.Account{

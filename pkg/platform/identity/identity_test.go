@@ -246,5 +246,12 @@ func TestCreateAdmin(t *testing.T) {
 	found, _, err := f.Verifier.Inspect(issued.AccessToken)
 	require.NoError(t, err)
 	require.Equal(t, access.Caller{Kind: access.Admin, ID: "admin"}, access.CallerOf(found))
-	requireKind(t, errors.KindInvalid, f.CreateAdmin("other", "short"))
+	// One that another admin has deleted does not come back with the next start.
+	_, err = f.generate(admin(), &pb.GenerateRequest{Id: "second", Type: "user", Scopes: []string{"admin"}, Secret: secret})
+	require.NoError(t, err)
+	require.NoError(t, f.remove(access.WithCaller(context.Background(), access.Caller{Kind: access.Admin, ID: "second"}), "admin"))
+	require.NoError(t, f.CreateAdmin("admin", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+	_, err = f.logInAs("admin", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	require.Equal(t, errCredentials, err)
+	requireKind(t, errors.KindInvalid, setup(t).CreateAdmin("other", "short"))
 }

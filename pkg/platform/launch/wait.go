@@ -24,7 +24,7 @@ func Wait(ctx context.Context, s Service) error {
 	return Poll(ctx, func() (bool, error) {
 		if found, err := registry.GetService(s.Name); err == nil && len(found) > 0 {
 			request := client.NewRequest(s.Name, "Debug.Health", &struct{}{}, client.WithContentType("application/json"))
-			if err := client.Call(ctx, request, &struct{}{}, client.WithAuthToken()); err == nil {
+			if err := client.Call(ctx, request, &struct{}{}); err == nil {
 				return true, nil
 			}
 		}

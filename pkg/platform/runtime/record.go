@@ -27,20 +27,19 @@ type record struct {
 	// Env is added to the environment of every service, as NAME=value.
 	Env      []string
 	Metadata map[string]string
-	Updated  time.Time
+	// Sold is whether the service is sold, for as long as there is one of that name.
+	Sold    bool
+	Updated time.Time
 }
 
 // Sold is the name of the metadata that says "true" of a service whose calls are sold.
 const Sold = "sold"
 
-func (r record) sold() bool { return r.Metadata[Sold] == "true" }
-
 func (r record) key() string { return recordPrefix + r.Name }
 
 // sameProcess tells whether the processes of both records could not be told apart.
 func (r record) sameProcess(other record) bool {
-	return r.Source == other.Source && slices.Equal(r.Args, other.Args) && slices.Equal(r.Env, other.Env) &&
-		r.sold() == other.sold()
+	return r.Source == other.Source && slices.Equal(r.Args, other.Args) && slices.Equal(r.Env, other.Env)
 }
 
 func compareRecords(a, b record) int { return cmp.Compare(a.Name, b.Name) }
@@ -58,7 +57,8 @@ func newRecord(srv *microruntime.Service, options microruntime.CreateOptions) (r
 	}
 	rec := record{
 		Name: srv.Name, Version: srv.Version, Source: srv.Source, Args: options.Args,
-		Env: slices.Clone(options.Env), Metadata: srv.Metadata, Updated: time.Now().UTC(),
+		Env: slices.Clone(options.Env), Metadata: srv.Metadata,
+		Sold: srv.Metadata[Sold] == "true", Updated: time.Now().UTC(),
 	}
 	for name, value := range options.Secrets {
 		rec.Env = append(rec.Env, name+"="+value)

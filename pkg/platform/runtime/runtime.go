@@ -39,8 +39,8 @@ type Config struct {
 	Store store.Store
 	// Binaries keeps their executables.
 	Binaries Binaries
-	// Env is the environment of every service; nothing else is inherited.
-	Env []string
+	// Env is the environment of a service, sold or not; nothing else is inherited.
+	Env func(sold bool) []string
 	// Credentials makes the credentials of a service, which has no power over the platform when it is sold.
 	Credentials func(service, version string, sold bool) Credentials
 	// Supervisor says how the processes are looked after; its Log is ignored.
@@ -192,6 +192,9 @@ func (r *Runtime) put(rec record, force bool) error {
 		return kinds.Conflict("version", "%s@%s runs already, and two versions would share its data: kill that one first",
 			rec.Name, before.record.Version)
 	}
+	if before != nil && before.record.Sold != rec.Sold {
+		return kinds.Conflict("metadata", "%s runs, and is sold or not for as long as it does: kill it first", rec.Name)
+	}
 	if before != nil && !force && before.record.sameProcess(rec) && before.runs() {
 		return nil
 	}
@@ -275,7 +278,7 @@ func (r *Runtime) start(s *service) (err error) {
 		Path: r.config.Binaries.Path(s.record.Source),
 		Args: s.record.Args,
 		Prepare: func(cmd *exec.Cmd) error {
-			credentials := r.config.Credentials(s.record.Name, s.record.Version, s.record.sold())
+			credentials := r.config.Credentials(s.record.Name, s.record.Version, s.record.Sold)
 			var err error
 			before := place
 			if place, err = choose(before); err != nil {
@@ -286,14 +289,15 @@ func (r *Runtime) start(s *service) (err error) {
 					return err
 				}
 			}
-			cmd.Env = slices.Concat(r.config.Env, []string{
+			// Who the service is comes last, where nothing can replace it.
+			cmd.Env = slices.Concat(r.config.Env(s.record.Sold), s.record.Env, []string{
 				"MICRO_PROFILE=service",
 				"MICRO_SERVICE_NAME=" + s.record.Name,
 				"MICRO_SERVICE_VERSION=" + s.record.Version,
 				"MICRO_SERVICE_ADDRESS=" + place,
 				"MICRO_AUTH_ID=" + credentials.ID,
 				"MICRO_AUTH_SECRET=" + credentials.Secret,
-			}, s.record.Env)
+			})
 			return nil
 		},
 	})

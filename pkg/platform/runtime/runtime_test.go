@@ -80,7 +80,7 @@ func (f *fixture) restart(t *testing.T) {
 		require.NoError(t, os.Remove(f.report))
 	}
 	r, err := New(Config{
-		Store: f.store, Binaries: f.binaries, Env: []string{"REPORT=" + f.report, "SHARED=yes"},
+		Store: f.store, Binaries: f.binaries, Env: func(bool) []string { return []string{"REPORT=" + f.report, "SHARED=yes"} },
 		Credentials: func(service, version string, sold bool) Credentials {
 			return Credentials{ID: fmt.Sprintf("%s-%s-%t", service, version, sold), Secret: "secret"}
 		},
@@ -310,7 +310,7 @@ func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "must not be everybody's")
 	t.Setenv("MICRO_CONFIG_SECRET_KEY", "must not leak")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "must not leak")
-	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}), "\n")
+	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}, false), "\n")
 	require.Contains(t, env, "PGPASSWORD=p")
 	require.Contains(t, env, "MICRO_PROXY=127.0.0.1:9001")
 	require.Contains(t, env, state.Env+"="+state.Dir())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	pb "github.com/micro/micro/v3/proto/runtime"
@@ -41,7 +42,7 @@ func Serve(*cli.Context) error {
 	r, err := New(Config{
 		Store:       store.DefaultStore,
 		Binaries:    Binaries{Dir: state.Binaries()},
-		Env:         serviceEnv(addresses),
+		Env:         func(sold bool) []string { return serviceEnv(addresses, sold) },
 		Credentials: issuer{credentials}.issue,
 		// A service answers what it is working on before it ends.
 		Supervisor: supervisor.Config{Grace: 25 * time.Second},
@@ -62,7 +63,7 @@ func Serve(*cli.Context) error {
 
 // serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none
 // of the platform's secrets.
-func serviceEnv(addresses state.Addresses) []string {
+func serviceEnv(addresses state.Addresses, sold bool) []string {
 	env := []string{
 		state.Env + "=" + state.Dir(),
 		"MICRO_PROXY=" + addresses.Of("proxy"),
@@ -72,7 +73,11 @@ func serviceEnv(addresses state.Addresses) []string {
 	if host, _, err := net.SplitHostPort(os.Getenv(monitor.AddressEnv)); err == nil {
 		env = append(env, monitor.AddressEnv+"="+net.JoinHostPort(host, "0"))
 	}
-	for _, name := range passedOn {
+	names := passedOn
+	if !sold {
+		names = append(slices.Clone(names), passedToOurs...)
+	}
+	for _, name := range names {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
@@ -80,18 +85,26 @@ func serviceEnv(addresses state.Addresses) []string {
 	return env
 }
 
-// passedOn are the variables that services get from the environment of the server. Those of PostgreSQL are how it is told a
-// password, which an address in the configuration must not contain; those of OpenTelemetry say where spans go. Its
-// OTEL_SERVICE_NAME is not among them: each service has its own name.
+// passedOn are the variables that every service gets from the environment of the server.
 var passedOn = []string{
-	"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "MICRO_LOG_FORMAT", "MICRO_LOG_LEVEL",
+}
+
+// passedToOurs are those that one that is sold does not get: they have passwords in them, or say where traces go. Those of
+// PostgreSQL are how a service is told a password, which an address in the configuration must not contain.
+var passedToOurs = []string{
 	"PGPASSFILE", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
-	"MICRO_LOG_FORMAT", "MICRO_LOG_LEVEL",
 	"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 	"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 	"OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY",
 	"OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TIMEOUT",
 	"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+}
+
+// IsPassedOn tells whether a variable of the server's environment is for the processes of the platform: for all of them, or
+// for services that are not sold as well.
+func IsPassedOn(variable string, ours bool) bool {
+	return slices.Contains(passedOn, variable) || ours && slices.Contains(passedToOurs, variable)
 }
 
 // CredentialsEnv is the variable in which the runtime gets the key that it makes the credentials of services of. No

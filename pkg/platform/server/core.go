@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,6 +80,12 @@ func sentence(line string) string {
 	return found[1]
 }
 
+// given are the variables that a core service gets from nobody but us, or not at all.
+var given = []string{
+	"MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+	"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv,
+}
+
 // coreEnv is the environment of a core service: ours, with its address.
 func coreEnv(name string, addresses state.Addresses, credentials token.Root) []string {
 	address := addresses.Of(name)
@@ -95,18 +102,13 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 		env = append(env, runtime.CredentialsEnv+"="+credentials.Services().String())
 	}
 	for _, v := range os.Environ() {
-		switch variable, value, _ := strings.Cut(v, "="); variable {
-		case "MICRO_CONFIG_SECRET_KEY":
-			if name == "config" { // nobody else has a use for it
-				env = append(env, v)
-			}
-		case monitor.AddressEnv:
+		switch variable, value, _ := strings.Cut(v, "="); {
+		case variable == monitor.AddressEnv:
 			if host, _, err := net.SplitHostPort(value); err == nil { // one port is for one process
 				env = append(env, variable+"="+net.JoinHostPort(host, "0"))
 			}
-		case "MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
-			"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv:
-		default:
+		case slices.Contains(given, variable), variable == "MICRO_CONFIG_SECRET_KEY" && name != "config": // nobody else has a use for it
+		case strings.HasPrefix(variable, "MICRO_"), strings.HasPrefix(variable, "OTEL_"), runtime.IsPassedOn(variable, name == "runtime"):
 			env = append(env, v)
 		}
 	}

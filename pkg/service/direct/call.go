@@ -87,7 +87,7 @@ func (c *Client) try(ctx context.Context, t *target, o *outgoing) error {
 		if err != nil {
 			return err
 		}
-		err = o.invoke(ctx, p)
+		err = o.invoke(t.visible(ctx), p)
 		p.release()
 		if err == nil {
 			return nil

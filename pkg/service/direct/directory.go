@@ -46,6 +46,8 @@ type entry struct {
 	levels atomic.Pointer[map[string]string]
 	// answered is closed when the registry has answered for the first time, or has failed to.
 	answered chan struct{}
+	// sold says that the service is sold: whose token a call has is none of its business. Once it is, it stays so.
+	sold atomic.Bool
 	// existed says that the service has had a node.
 	existed atomic.Bool
 	// called says that there was a call since the last poll.
@@ -161,6 +163,9 @@ func (d *directory) refresh(e *entry) error {
 		}
 		for _, node := range s.Nodes {
 			listed[node.Address] = true
+			if node.Metadata[SoldKey] == "true" {
+				e.sold.Store(true) // before anybody can call the node
+			}
 		}
 	}
 	if len(found) > 0 {

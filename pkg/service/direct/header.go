@@ -43,6 +43,21 @@ func (c *Client) withHeader(ctx context.Context, ownToken bool) context.Context 
 	return grpcmetadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
+// SoldKey is where a node says in the registry, with the value "true", that its service is sold. The registry itself writes
+// it, by who has registered the node.
+const SoldKey = "sold"
+
+// visible is the context that the service may see. One that is sold does not get the token that a call is made with: it could
+// be that caller everywhere else.
+func (t *target) visible(ctx context.Context) context.Context {
+	if t.entry == nil || !t.entry.sold.Load() {
+		return ctx
+	}
+	md, _ := grpcmetadata.FromOutgoingContext(ctx) // a copy
+	md.Delete(authorizationKey)
+	return grpcmetadata.NewOutgoingContext(ctx, md)
+}
+
 // ofOneHop tells whether a header is about the connection it came by: Micro's server puts all of them into a handler's
 // context. The deadline is gRPC's own, which counts what has passed since; the copy that Micro makes of it does not.
 func ofOneHop(key string) bool {

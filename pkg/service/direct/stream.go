@@ -65,7 +65,7 @@ func (c *Client) open(ctx context.Context, t *target, s *stream, settings client
 		for i := len(settings.CallWrappers) - 1; i >= 0; i-- {
 			f = settings.CallWrappers[i](f)
 		}
-		err = f(ctx, p.addr, s.req, s, settings)
+		err = f(t.visible(ctx), p.addr, s.req, s, settings)
 		if err == nil {
 			context.AfterFunc(s.ctx, p.release)
 			return nil
