@@ -24,6 +24,7 @@ import (
 
 	"github.com/m3o/backend/pkg/acceptance/client"
 	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 )
 
 // Two customers, of whom one calls about themself and the other about the first.
@@ -34,10 +35,7 @@ const namedService = "signup"
 
 // callers are the accounts of the table's rows; jane is whom every request is about.
 func callers(p pair) map[string]*auth.Account {
-	service := func(name string) *auth.Account {
-		o := auth.NewGenerateOptions(access.ServiceAccount(name)...)
-		return &auth.Account{ID: name + "-latest", Issuer: o.Issuer, Type: o.Type, Scopes: o.Scopes, Metadata: o.Metadata}
-	}
+	service := func(name string) *auth.Account { return token.ServiceAccount(name+"-latest", name) }
 	return map[string]*auth.Account{
 		"anonymous":      nil,
 		"customer":       client.Customer(p.jane),

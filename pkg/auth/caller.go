@@ -102,18 +102,6 @@ func (c Caller) registered() string { return strings.TrimPrefix(c.Service, part)
 // Part is the name of a part of the platform, as of its registry.
 func Part(name string) string { return part + name }
 
-// ServiceAccount are the options with which the platform makes the account of a service. The name stands in the account
-// itself, and so in every token of it under the platform's signature. An id would not do: it has the version, which is
-// anything, as in "customers-latest".
-func ServiceAccount(name string) []auth.GenerateOption {
-	return []auth.GenerateOption{
-		auth.WithIssuer(issuer),
-		auth.WithType(typeService),
-		auth.WithScopes(scopeService),
-		auth.WithMetadata(map[string]string{token.ServiceKey: name}),
-	}
-}
-
 type callerKey struct{}
 
 // WithCaller returns a context in which the caller is known. It is for who has checked the caller's token.

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/errors"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 )
@@ -162,9 +163,6 @@ func TestCallerFrom(t *testing.T) {
 
 func TestServiceAccount(t *testing.T) {
 	t.Parallel()
-	o := microauth.NewGenerateOptions(auth.ServiceAccount("customers")...)
-	caller := auth.CallerOf(&microauth.Account{
-		ID: "customers-v1-beta", Name: "customers-v1-beta", Issuer: o.Issuer, Type: o.Type, Scopes: o.Scopes, Metadata: o.Metadata,
-	})
+	caller := auth.CallerOf(token.ServiceAccount("customers-v1-beta", "customers"))
 	require.Equal(t, auth.Caller{Kind: auth.Service, ID: "customers-v1-beta", Service: "customers"}, caller)
 }

@@ -161,13 +161,18 @@ func (s *decodingStream) Context() context.Context {
 			md = make(metadata.MD)
 		}
 		md.Set("content-type", decodedContentType)
-		ctx := auth.WithCaller(metadata.NewIncomingContext(s.call, md), s.caller)
-		if s.account != nil {
-			ctx = microauth.ContextWithAccount(ctx, s.account)
-		}
-		s.ctx = ctx
+		s.ctx = s.identified(metadata.NewIncomingContext(s.call, md))
 	}
 	return s.ctx
+}
+
+// identified is a context in which it is known who calls, to our handlers and to Micro's.
+func (s *decodingStream) identified(ctx context.Context) context.Context {
+	ctx = auth.WithCaller(ctx, s.caller)
+	if s.account != nil {
+		ctx = microauth.ContextWithAccount(ctx, s.account)
+	}
+	return ctx
 }
 
 // RecvMsg receives the next message into v. Its errors are Micro errors, except for io.EOF at the end of a stream.

@@ -6,14 +6,11 @@ import (
 	"reflect"
 	"strings"
 
-	microauth "github.com/micro/micro/v3/service/auth"
 	micrometadata "github.com/micro/micro/v3/service/context/metadata"
 	"github.com/micro/micro/v3/service/server"
 	"github.com/micro/micro/v3/util/codec"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-
-	"github.com/m3o/backend/pkg/auth"
 )
 
 // unary is a method of a handler that takes one message and gives one. Micro's server would call it as well, after it had
@@ -81,11 +78,7 @@ func (s *decodingStream) handlerContext(header *map[string]string) context.Conte
 		md["Remote"] = p.Addr.String()
 	}
 	*header = md
-	ctx := auth.WithCaller(micrometadata.NewContext(s.call, md), s.caller)
-	if s.account != nil {
-		ctx = microauth.ContextWithAccount(ctx, s.account)
-	}
-	return ctx
+	return s.identified(micrometadata.NewContext(s.call, md))
 }
 
 // unaryRequest is what wrappers see of a call.

@@ -88,19 +88,24 @@ func (r Root) Account(id, secret string) (*auth.Account, error) {
 	if want == "" || !hmac.Equal([]byte(want), []byte(secret)) {
 		return nil, ErrSecret
 	}
-	account := &auth.Account{ID: id, Name: id, Type: "service", Issuer: namespace.DefaultNamespace}
 	if platformID.MatchString(id) {
-		account.Scopes, account.Metadata = []string{"service"}, map[string]string{ServiceKey: id}
-		return account, nil
+		return ServiceAccount(id, id), nil
 	}
 	parts := serviceID.FindStringSubmatch(id)
-	account.Metadata = map[string]string{ServiceKey: parts[2]}
+	account := ServiceAccount(id, parts[2])
 	if parts[1] == "sold" {
-		account.Metadata[SoldKey] = "true"
-		return account, nil
+		account.Metadata[SoldKey], account.Scopes = "true", nil
 	}
-	account.Scopes = []string{"service"}
 	return account, nil
+}
+
+// ServiceAccount is the account of a service, or of a part of the platform. The name stands in the account itself, and so
+// in every token of it under the platform's signature. An id would not do: it has the version, which is anything.
+func ServiceAccount(id, name string) *auth.Account {
+	return &auth.Account{
+		ID: id, Name: id, Type: "service", Issuer: namespace.DefaultNamespace, Scopes: []string{"service"},
+		Metadata: map[string]string{ServiceKey: name},
+	}
 }
 
 // Services is the secret with which the runtime derives those of services.

@@ -8,11 +8,9 @@ import (
 	"encoding/pem"
 	"time"
 
-	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/util/auth/token"
 	"github.com/micro/micro/v3/util/auth/token/jwt"
 
-	access "github.com/m3o/backend/pkg/auth"
 	ourtoken "github.com/m3o/backend/pkg/auth/token"
 )
 
@@ -39,10 +37,7 @@ func newIdentities(keys string) (*identities, error) {
 		private: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
 		public:  encode("PUBLIC KEY", public),
 	}
-	o := auth.NewGenerateOptions(access.ServiceAccount("trusted")...)
-	account := &auth.Account{
-		ID: "trusted-latest", Name: "trusted-latest", Issuer: o.Issuer, Type: o.Type, Scopes: o.Scopes, Metadata: o.Metadata,
-	}
+	account := ourtoken.ServiceAccount("trusted-latest", "trusted")
 	t, err := ids.provider().Generate(account, token.WithExpiry(time.Hour))
 	if err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/micro/micro/v3/profile"
 	"github.com/micro/micro/v3/service/auth"
-	"github.com/micro/micro/v3/service/broker"
 	memorybroker "github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/config"
 	storeconfig "github.com/micro/micro/v3/service/config/store"
@@ -83,7 +82,8 @@ func setup(ctx *cli.Context) error {
 	// Nobody can look the auth service up in the registry before they are logged in.
 	auth.DefaultAuth.Init(auth.Addrs(addresses.Of("auth")))
 
-	// The registry and the broker are each one process's memory; every other process calls that one.
+	// The registry and the broker are each one process's memory; every other process calls that one, the broker with the
+	// client that pkg/service makes.
 	if name == "registry" {
 		profile.SetupRegistry(memoryregistry.NewRegistry())
 	} else {
@@ -94,11 +94,6 @@ func setup(ctx *cli.Context) error {
 	}
 	if name == "broker" {
 		profile.SetupBroker(memorybroker.NewBroker())
-	} else {
-		if err := broker.DefaultBroker.Init(broker.Addrs(addresses.Of("broker"))); err != nil {
-			return fmt.Errorf("set up the broker: %w", err)
-		}
-		profile.SetupBroker(broker.DefaultBroker)
 	}
 
 	if events.DefaultStream, err = memorystream.NewStream(); err != nil {

@@ -5,7 +5,6 @@ import (
 	stderrors "errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"time"
@@ -70,8 +69,8 @@ func serviceEnv(addresses state.Addresses, sold bool) []string {
 		"MICRO_REPORT_USAGE=false",
 	}
 	// A port can be had by one service only: they get the host, and the registry knows which port each of them found.
-	if host, _, err := net.SplitHostPort(os.Getenv(monitor.AddressEnv)); err == nil {
-		env = append(env, monitor.AddressEnv+"="+net.JoinHostPort(host, "0"))
+	if address := monitor.Shared(os.Getenv(monitor.AddressEnv)); address != "" {
+		env = append(env, monitor.AddressEnv+"="+address)
 	}
 	names := passedOn
 	if !sold {

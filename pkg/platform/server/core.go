@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,8 +103,8 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 	for _, v := range os.Environ() {
 		switch variable, value, _ := strings.Cut(v, "="); {
 		case variable == monitor.AddressEnv:
-			if host, _, err := net.SplitHostPort(value); err == nil { // one port is for one process
-				env = append(env, variable+"="+net.JoinHostPort(host, "0"))
+			if address := monitor.Shared(value); address != "" {
+				env = append(env, variable+"="+address)
 			}
 		case slices.Contains(given, variable), variable == "MICRO_CONFIG_SECRET_KEY" && name != "config": // nobody else has a use for it
 		case strings.HasPrefix(variable, "MICRO_"), strings.HasPrefix(variable, "OTEL_"), runtime.IsPassedOn(variable, name == "runtime"):

@@ -21,7 +21,7 @@ import (
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"github.com/stretchr/testify/require"
 
-	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -70,12 +70,7 @@ func Customer(id string) *auth.Account {
 }
 
 // Service is the account of a service, as the runtime makes it.
-func Service(name string) *auth.Account {
-	options := auth.NewGenerateOptions(access.ServiceAccount(name)...)
-	return &auth.Account{
-		ID: name + "-latest", Issuer: options.Issuer, Type: options.Type, Scopes: options.Scopes, Metadata: options.Metadata,
-	}
-}
+func Service(name string) *auth.Account { return token.ServiceAccount(name+"-latest", name) }
 
 // Token is what an account logs in with here: the account itself, as nothing has to be kept from anybody.
 func Token(account *auth.Account) string {

@@ -78,6 +78,16 @@ type Monitor struct {
 	cancel  context.CancelFunc
 }
 
+// Shared is what several processes that are given one address are told instead, as one port is for one of them: the same
+// host and any free port; empty if there is no address, or none that could be one.
+func Shared(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, "0")
+}
+
 // Start listens and serves until Stop.
 func Start(cfg Config) (*Monitor, error) {
 	cfg.Address = cmp.Or(cfg.Address, os.Getenv(AddressEnv), loopback)
