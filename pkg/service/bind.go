@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"github.com/micro/micro/v3/service/server"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 var microStream = reflect.TypeFor[server.Stream]()
@@ -102,19 +102,8 @@ func typeOf(t reflect.Type) protoreflect.MessageDescriptor {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if m, ok := messageOf(reflect.New(t).Interface()); ok {
+	if m := direct.MessageOf(reflect.New(t).Interface()); m != nil {
 		return m.ProtoReflect().Descriptor()
 	}
 	return nil
-}
-
-// messageOf returns v as a message. Micro's own are of the first Go API of protobuf.
-func messageOf(v any) (proto.Message, bool) {
-	switch m := v.(type) {
-	case proto.Message:
-		return m, true
-	case protoadapt.MessageV1:
-		return protoadapt.MessageV2Of(m), true
-	}
-	return nil, false
 }

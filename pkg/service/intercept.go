@@ -185,8 +185,8 @@ func (s *decodingStream) RecvMsg(v any) error {
 }
 
 func (s *decodingStream) receive(v any) error {
-	msg, ok := messageOf(v)
-	if !ok {
+	msg := direct.MessageOf(v)
+	if msg == nil {
 		return s.ServerStream.RecvMsg(v)
 	}
 	var frame bytes.Frame

@@ -1,14 +1,14 @@
 package edge
 
 import (
-	stderrors "errors"
+	"errors"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
 
-	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/service/direct"
 )
 
 const (
@@ -54,7 +54,7 @@ func newNodes(registry Finder) *nodes {
 }
 
 // errSlow is the error of a call that did not wait for the registry any longer.
-var errSlow = stderrors.New("the registry is slow")
+var errSlow = errors.New("the registry is slow")
 
 // find returns what is known of a service, without addresses if there is no such service. It fails only if nothing is
 // known and the registry cannot be asked.
@@ -120,7 +120,7 @@ func (n *nodes) learn(service string, found []*registry.Service, err error) {
 	switch {
 	case err == nil && len(found) > 0:
 		e = entry{addresses: addressesOf(found), endpoints: endpointsOf(found), seen: now}
-	case err == nil || isNotFound(err):
+	case err == nil || direct.IsNotFound(err):
 		e.err = nil
 		if now.Sub(e.seen) > forget {
 			e.addresses = nil
@@ -150,8 +150,4 @@ func addressesOf(services []*registry.Service) []string {
 		}
 	}
 	return addresses
-}
-
-func isNotFound(err error) bool {
-	return stderrors.Is(err, registry.ErrNotFound) || errors.FromError(err).Code == http.StatusNotFound
 }

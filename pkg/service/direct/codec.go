@@ -100,7 +100,7 @@ func (w wire) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 func marshalProto(v any) ([]byte, error) {
-	m := messageOf(v)
+	m := MessageOf(v)
 	if m == nil {
 		return nil, fmt.Errorf("a %T is no proto message", v)
 	}
@@ -108,7 +108,7 @@ func marshalProto(v any) ([]byte, error) {
 }
 
 func unmarshalProto(b []byte, v any) error {
-	m := messageOf(v)
+	m := MessageOf(v)
 	if m == nil {
 		return fmt.Errorf("a %T is no proto message", v)
 	}
@@ -122,7 +122,7 @@ func marshalJSON(v any) ([]byte, error) {
 	case *json.RawMessage:
 		return *raw, nil
 	}
-	if m := messageOf(v); m != nil {
+	if m := MessageOf(v); m != nil {
 		return toJSON.Marshal(m)
 	}
 	return json.Marshal(v)
@@ -132,14 +132,14 @@ func unmarshalJSON(b []byte, v any) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if m := messageOf(v); m != nil {
+	if m := MessageOf(v); m != nil {
 		return fromJSON.Unmarshal(b, m)
 	}
 	return json.Unmarshal(b, v)
 }
 
-// messageOf returns v as a message, nil if it is none. Micro's own are of the first Go API of protobuf.
-func messageOf(v any) proto.Message {
+// MessageOf returns v as a message, nil if it is none. Micro's own are of the first Go API of protobuf.
+func MessageOf(v any) proto.Message {
 	switch m := v.(type) {
 	case proto.Message:
 		return m

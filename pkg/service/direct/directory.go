@@ -148,7 +148,7 @@ func pause(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 func (d *directory) refresh(e *entry) error {
 	since := d.watchedSince.Load()
 	found, err := d.registry().GetService(e.name)
-	if err != nil && !isNotFound(err) {
+	if err != nil && !IsNotFound(err) {
 		logger.Debugf("The registry does not answer, the known nodes of %s are called: %v", e.name, err)
 		return err
 	}
@@ -317,6 +317,7 @@ func (d *directory) follow(w registry.Watcher) {
 	}
 }
 
-func isNotFound(err error) bool {
+// IsNotFound tells whether a registry has answered that there is no such service, as itself or over RPC.
+func IsNotFound(err error) bool {
 	return stderrors.Is(err, registry.ErrNotFound) || errors.FromError(err).Code == http.StatusNotFound
 }

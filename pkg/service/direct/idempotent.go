@@ -46,7 +46,7 @@ func methodOf(service, endpoint string, body any) protoreflect.MethodDescriptor 
 		return nil
 	}
 	packages := []protoreflect.FullName{protoreflect.FullName(service)}
-	if m := messageOf(body); m != nil {
+	if m := MessageOf(body); m != nil {
 		packages = append(packages, m.ProtoReflect().Descriptor().ParentFile().Package())
 	}
 	for _, p := range packages {
