@@ -64,13 +64,25 @@ func outsideQuotes(query string, f func(string) string) string {
 	return b.String()
 }
 
-// byteOrder is how a migration says that a text is ordered by its bytes.
-var byteOrder = regexp.MustCompile(`(?i)\s+COLLATE\s+"C"`)
+var (
+	// byteOrder is how a migration says that a text is ordered by its bytes.
+	byteOrder = regexp.MustCompile(`(?i)\s+COLLATE\s+"C"`)
+	// counted is how a migration says that rows are numbered.
+	counted = regexp.MustCompile(`(?i)\bBIGSERIAL\b`)
+)
 
-// sqliteMigrations are migrations without what only PostgreSQL knows.
-type sqliteMigrations struct{ fs.FS }
+// forSQLite makes a migration, as it is written for PostgreSQL, one of SQLite.
+func forSQLite(text []byte) []byte {
+	return counted.ReplaceAll(byteOrder.ReplaceAll(text, nil), []byte("INTEGER"))
+}
 
-func (m sqliteMigrations) Open(name string) (fs.File, error) {
+// rewrittenMigrations are migrations of which each is changed.
+type rewrittenMigrations struct {
+	fs.FS
+	rewrite func(text []byte) []byte
+}
+
+func (m rewrittenMigrations) Open(name string) (fs.File, error) {
 	f, err := m.FS.Open(name)
 	if err != nil || !strings.HasSuffix(name, ".sql") {
 		return f, err
@@ -80,12 +92,14 @@ func (m sqliteMigrations) Open(name string) (fs.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &rewrittenFile{File: f, text: bytes.NewReader(byteOrder.ReplaceAll(text, nil))}, nil
+	return &rewrittenFile{File: f, text: bytes.NewReader(m.rewrite(text))}, nil
 }
 
 // Glob and ReadDir are the ones of the file system inside; goose asks for them.
-func (m sqliteMigrations) Glob(pattern string) ([]string, error)      { return fs.Glob(m.FS, pattern) }
-func (m sqliteMigrations) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(m.FS, name) }
+func (m rewrittenMigrations) Glob(pattern string) ([]string, error) { return fs.Glob(m.FS, pattern) }
+func (m rewrittenMigrations) ReadDir(name string) ([]fs.DirEntry, error) {
+	return fs.ReadDir(m.FS, name)
+}
 
 type rewrittenFile struct {
 	fs.File
