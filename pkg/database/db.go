@@ -145,7 +145,7 @@ func retry(ctx context.Context, f func() error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || !passing(err) || attempt == maxAttempts {
+		if err == nil || !Passing(err) || attempt == maxAttempts {
 			return err
 		}
 		// A random part, so that those who collided do not collide again.

@@ -73,5 +73,5 @@ func TestUnknownErrorsAreKept(t *testing.T) {
 	err := errors.New("else")
 	require.Equal(t, err, translate(err))
 	require.NoError(t, translate(nil))
-	require.False(t, passing(err))
+	require.False(t, Passing(err))
 }
