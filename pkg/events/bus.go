@@ -35,6 +35,8 @@ type Config struct {
 	Stream stream.Stream
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
+	// Settle is how long an event stays in the outbox after the stream has acknowledged it; DefaultSettle when 0.
+	Settle time.Duration
 	// Metrics is where metrics are registered; nowhere when nil.
 	Metrics prometheus.Registerer
 }
@@ -56,6 +58,7 @@ type Bus struct {
 	db      *database.DB
 	stream  stream.Stream
 	now     func() time.Time
+	settle  time.Duration
 	leases  *lease.Leases
 	store   *store
 	metrics *metrics
@@ -74,6 +77,9 @@ func New(ctx context.Context, cfg Config) (*Bus, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Settle == 0 {
+		cfg.Settle = DefaultSettle
+	}
 	migrations, err := fs.Sub(embedded, "migrations")
 	if err != nil {
 		return nil, err
@@ -90,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("register the metrics of events: %w", err)
 	}
 	return &Bus{
-		Outbox: newOutbox(cfg.DB, cfg.Clock), db: cfg.DB, stream: cfg.Stream, now: cfg.Clock, leases: leases,
+		Outbox: newOutbox(cfg.DB, cfg.Clock), db: cfg.DB, stream: cfg.Stream, now: cfg.Clock, settle: cfg.Settle, leases: leases,
 		store: newStore(cfg.DB, cfg.Clock), metrics: metrics,
 	}, nil
 }
@@ -130,7 +136,7 @@ func (b *Bus) Start() error {
 	var ctx context.Context
 	ctx, b.stop = context.WithCancel(context.Background())
 	r := &relay{
-		db: b.db, outbox: b.Outbox, stream: b.stream, count: func(n int) { b.metrics.published.Add(float64(n)) },
+		db: b.db, outbox: b.Outbox, stream: b.stream, settle: b.settle, count: func(n int) { b.metrics.published.Add(float64(n)) },
 	}
 	b.wg.Go(func() { b.leases.Run(ctx, "relay", r.run) })
 	b.wg.Go(func() { b.leases.Every(ctx, "inbox", sweepEvery, b.sweep) })

@@ -103,12 +103,14 @@ type chaosSubscription struct {
 }
 
 func (s *chaosSubscription) Next(ctx context.Context) ([]stream.Delivery, error) {
+	s.mu.Lock()
+	broken := s.goesWrong()
+	s.mu.Unlock()
+	if broken {
+		return nil, errChaos
+	}
 	for {
 		s.mu.Lock()
-		if s.goesWrong() {
-			s.mu.Unlock()
-			return nil, errChaos
-		}
 		var all []stream.Delivery
 		for i, e := range s.log {
 			if e.Topic == s.topic && !s.acked[i] && (!s.out[i] || s.goesWrong()) {

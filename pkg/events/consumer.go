@@ -115,7 +115,7 @@ const (
 	// tolerated is how many events in a row may fail in a way that passes before they are taken for victims of the same
 	// fault: they are left in the stream then, for a while, instead of being made letters one after the other.
 	tolerated       = 3
-	outagePauseMost = 20 * time.Second
+	outagePauseMost = 5 * time.Second
 )
 
 var errOutage = errors.New("one event after the other cannot be handled")
@@ -129,11 +129,12 @@ func (c *consumer) run(ctx context.Context) {
 			wait(ctx, subscribePauseMost, nil)
 			continue
 		}
+		began := time.Now()
 		worked, err := c.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if worked {
+		if worked || time.Since(began) > subscribePauseMost {
 			pause = subscribePause
 		}
 		if errors.Is(err, errOutage) {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// settleTime is how long an event stays in the outbox after the stream has acknowledged it: longer than the stream takes
-	// to have it on disk.
-	settleTime = 2 * time.Second
+	// DefaultSettle is how long an event stays in the outbox after the stream has acknowledged it: longer than the stream
+	// takes to have it on disk.
+	DefaultSettle = 2 * time.Second
 	// lookAgain is how often the outbox is looked at without a notice: another process may have written to it.
 	lookAgain = 200 * time.Millisecond
 	// firstRead is how many events are read at first; more, if they are small.
@@ -33,6 +33,7 @@ type relay struct {
 	db     *database.DB
 	outbox *Outbox
 	stream stream.Stream
+	settle time.Duration
 	count  func(published int)
 
 	epoch string
@@ -163,7 +164,7 @@ func (r *relay) read(ctx context.Context) (positions []any, batch []*events.Even
 func (r *relay) tidy(ctx context.Context, positions []any) error {
 	now := time.Now()
 	settled := 0
-	for settled < len(r.settling) && now.Sub(r.settling[settled].since) >= settleTime {
+	for settled < len(r.settling) && now.Sub(r.settling[settled].since) >= r.settle {
 		settled++
 	}
 	if len(positions) == 0 && settled == 0 {

@@ -19,7 +19,8 @@ import (
 	"github.com/m3o/backend/pkg/internal/testproto"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Micro starts goroutines when it is linked.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/router/registry.(*table).Watch.func1")) }
 
 const topic = "things"
 
@@ -49,7 +50,7 @@ func each(t *testing.T, f func(t *testing.T, db *database.DB)) {
 // bus returns a bus that is stopped with the test. It is started by the test.
 func bus(t testing.TB, db *database.DB, s stream.Stream, consumers ...events.Consumer) *events.Bus {
 	t.Helper()
-	b, err := events.New(context.Background(), events.Config{DB: db, Stream: s})
+	b, err := events.New(context.Background(), events.Config{DB: db, Stream: s, Settle: 300 * time.Millisecond})
 	require.NoError(t, err)
 	for _, c := range consumers {
 		require.NoError(t, b.Consume(c))
@@ -146,6 +147,16 @@ func (tr *trouble) attempts(number int64) int {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	return tr.tried[number]
+}
+
+func (tr *trouble) total() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	n := 0
+	for _, tries := range tr.tried {
+		n += tries
+	}
+	return n
 }
 
 // handler has its effect before it fails, which the transaction has to undo.
