@@ -192,10 +192,10 @@ func (c *consumer) follow(ctx context.Context) (worked bool, err error) {
 		if err := c.settle(ctx, batch); err != nil {
 			return worked, err
 		}
+		worked = true
 		if err := sub.Ack(tags...); err != nil {
 			return worked, err
 		}
-		worked = true
 		switch {
 		case c.failures.Load() > tolerated:
 			return worked, errOutage

@@ -33,7 +33,7 @@ func TestRandomHistories(t *testing.T) {
 // history plays the history of a seed.
 func history(t *testing.T, db *database.DB, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	wild := 0.4 * rng.Float64()
+	wild := 0.25 * rng.Float64()
 	poison := 5 + rng.Int64N(50)  // every so manieth cannot be handled
 	failing := 3 + rng.Int64N(20) // every so manieth fails at first
 	aggregates, replicas, transactions := 1+rng.IntN(5), 1+rng.IntN(2), 1+rng.IntN(40)
