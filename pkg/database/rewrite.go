@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -30,8 +31,13 @@ func (d Dialect) rewrite(query string) string {
 	if q, ok := rewritten.Load(query); ok {
 		return q.(string)
 	}
+	inOrder := numberedInOrder(query)
 	q := outsideQuotes(query, func(part string) string {
-		return strings.ReplaceAll(forUpdate.ReplaceAllString(part, ""), "$", "?")
+		part = forUpdate.ReplaceAllString(part, "")
+		if inOrder {
+			return numbered.ReplaceAllString(part, "?")
+		}
+		return strings.ReplaceAll(part, "$", "?")
 	})
 	rewritesLock.Lock()
 	defer rewritesLock.Unlock()
@@ -40,6 +46,26 @@ func (d Dialect) rewrite(query string) string {
 		rewritten.Store(query, q)
 	}
 	return q
+}
+
+// numbered is a placeholder of an argument.
+var numbered = regexp.MustCompile(`\$\d+`)
+
+// numberedInOrder tells whether the arguments of a query stand in it one after the other, each once. Then they need no
+// numbers, for each of which SQLite looks through all those before.
+func numberedInOrder(query string) bool {
+	next := 1
+	outsideQuotes(query, func(part string) string {
+		for _, found := range numbered.FindAllString(part, -1) {
+			if next > 0 && found == "$"+strconv.Itoa(next) {
+				next++
+			} else {
+				next = 0
+			}
+		}
+		return part
+	})
+	return next > 0
 }
 
 // outsideQuotes applies f to the parts of a query that are not inside of quotes or double quotes.
@@ -71,9 +97,13 @@ var (
 	counted = regexp.MustCompile(`(?i)\bBIGSERIAL\b`)
 )
 
+// keyOnly is how a migration says that a table is kept in the index of its primary key.
+const keyOnly = "/* WITHOUT ROWID */"
+
 // forSQLite makes a migration, as it is written for PostgreSQL, one of SQLite.
 func forSQLite(text []byte) []byte {
-	return counted.ReplaceAll(byteOrder.ReplaceAll(text, nil), []byte("INTEGER"))
+	text = counted.ReplaceAll(byteOrder.ReplaceAll(text, nil), []byte("INTEGER"))
+	return bytes.ReplaceAll(text, []byte(keyOnly), []byte("WITHOUT ROWID"))
 }
 
 // rewrittenMigrations are migrations of which each is changed.

@@ -161,4 +161,5 @@ func (s *chaosSubscription) Ack(tags ...uint64) error {
 }
 
 func (s *chaosSubscription) Nack(time.Duration, ...uint64) error { return nil }
+func (s *chaosSubscription) Extend(...uint64) error              { return nil }
 func (s *chaosSubscription) Close() error                        { return nil }

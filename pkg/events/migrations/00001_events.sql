@@ -21,7 +21,7 @@ CREATE TABLE SERVICE_sequences (
     aggregate TEXT   NOT NULL,
     sequence  BIGINT NOT NULL,
     PRIMARY KEY (topic, aggregate)
-);
+) /* WITHOUT ROWID */;
 
 -- What each consumer has taken in.
 CREATE TABLE SERVICE_inbox (
@@ -29,7 +29,7 @@ CREATE TABLE SERVICE_inbox (
     id       BYTEA  NOT NULL,
     received BIGINT NOT NULL, -- seconds since 1970
     PRIMARY KEY (consumer, id)
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX SERVICE_inbox_received ON SERVICE_inbox (received);
 
 -- How far each consumer has come with each aggregate.
@@ -38,7 +38,7 @@ CREATE TABLE SERVICE_positions (
     aggregate TEXT   NOT NULL,
     sequence  BIGINT NOT NULL,
     PRIMARY KEY (consumer, aggregate)
-);
+) /* WITHOUT ROWID */;
 
 -- What a consumer has taken in and not handled: it came too early, it is tried again, or it is dead.
 CREATE TABLE SERVICE_letters (
