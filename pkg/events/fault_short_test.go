@@ -6,7 +6,7 @@ import "time"
 
 // How much is done to the processes of the fault tests.
 const (
-	faultEvents = 10_000
+	faultEvents = 3_000
 	faultKills  = 2
 	faultAway   = time.Second
 )
