@@ -19,11 +19,13 @@ import (
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/config"
 	debug "github.com/micro/micro/v3/service/debug/handler"
+	"github.com/micro/micro/v3/service/events"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/events/stream"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 	"github.com/m3o/backend/pkg/service/direct"
@@ -52,6 +54,7 @@ type Service struct {
 	server   *Server
 	observer *observer
 	onStop   []func() error
+	stopping []func()
 }
 
 // New sets Micro up for this process and returns its service. The name that the runtime gives in MICRO_SERVICE_NAME wins
@@ -105,6 +108,8 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	}
 	// Without the wrappers that Micro has put around it: it sees to the header itself, and nobody reads the rest.
 	client.DefaultClient = caller
+	all := stream.NewClient(caller)
+	events.DefaultStream, events.DefaultStore = all, all
 	observer, err := observe(s.Name(), s.micro.Version(), log)
 	if err != nil {
 		exit(s.Name(), err)
@@ -119,6 +124,8 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	// Everything in Micro that asks for the server, the Debug handler among it, goes through the strict one from here.
 	server.DefaultServer = strict
 	s.server, s.observer = strict, observer
+	// After the last call, which may publish, and what was added by then, which may consume.
+	s.OnStop(all.Close)
 	return s
 }
 
@@ -164,6 +171,10 @@ func (s *Service) Check(name string, f func(ctx context.Context) error) {
 // client.
 func (s *Service) Recorder() *telemetry.Recorder { return s.observer.recorder }
 
+// OnStopping adds a function to be called when the service is told to stop, before it waits for the calls that it is
+// working on: it ends streams that do not end by themselves.
+func (s *Service) OnStopping(f func()) { s.stopping = append(s.stopping, f) }
+
 // OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
 // in the reverse of the order they were added in.
 func (s *Service) OnStop(f func() error) { s.onStop = append(s.onStop, f) }
@@ -203,6 +214,9 @@ func (s *Service) Run() error {
 	logger.Infof("%s serves at %s and has its metrics at %s", s.Name(), s.server.Options().Address, s.observer.monitor.Address())
 	<-stop
 	s.observer.ready.Drain()
+	for _, f := range s.stopping {
+		f()
+	}
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.micro.Stop() }()
