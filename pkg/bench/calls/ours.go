@@ -10,11 +10,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/micro/micro/v3/service/server"
-	microauth "github.com/micro/micro/v3/util/auth"
 
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/bench/process"
@@ -48,11 +46,6 @@ func runService() error {
 	srv := service.New(name)
 	if err := process.UseAuth(); err != nil {
 		return err
-	}
-	for _, rule := range microauth.SystemRules {
-		if err := auth.Grant(rule); err != nil {
-			return err
-		}
 	}
 	if err := srv.Server().Init(server.Address(os.Getenv(process.AddressEnv))); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/auth/jwt"
+	microauth "github.com/micro/micro/v3/util/auth"
 	"github.com/micro/micro/v3/util/auth/namespace"
 
 	access "github.com/m3o/backend/pkg/auth"
@@ -28,7 +29,7 @@ func CreateKeys(dir string) (string, error) {
 	return text, err
 }
 
-// UseAuth makes a child know the platform's keys, and be who the token says.
+// UseAuth makes a child know the platform's keys, and be who the token says, with the rules that Micro begins with.
 func UseAuth() error {
 	keys, err := token.OpenVerifier(os.Getenv(KeysEnv))
 	if err != nil {
@@ -37,5 +38,10 @@ func UseAuth() error {
 	inner := jwt.NewAuth(auth.Issuer(namespace.DefaultNamespace),
 		auth.ClientToken(&auth.AccountToken{AccessToken: os.Getenv(TokenEnv), Expiry: time.Now().Add(time.Hour)}))
 	auth.DefaultAuth = access.NewLocal(access.Config{Auth: inner, Inspect: keys.Inspect})
+	for _, rule := range microauth.SystemRules {
+		if err := auth.Grant(rule); err != nil {
+			return err
+		}
+	}
 	return nil
 }

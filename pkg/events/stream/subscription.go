@@ -37,7 +37,7 @@ func (c *Client) Subscribe(ctx context.Context, options Options) (Subscription, 
 	}
 	s := &subscription{
 		stream: opened, cancel: cancel,
-		batches: make(chan []Delivery), opened: make(chan struct{}), closing: make(chan struct{}), ended: make(chan struct{}),
+		come: make(chan struct{}, 1), opened: make(chan struct{}), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if !c.running.begin(func() {
 		defer cancel()
@@ -97,15 +97,18 @@ func openOf(o Options) *pb.Open {
 
 // subscription is a member of a group that is elsewhere.
 type subscription struct {
-	stream  pb.Batch_SubscribeService
-	cancel  context.CancelFunc
-	batches chan []Delivery
-	opened  chan struct{} // closed when the service has said so
-	ended   chan struct{} // closed when nothing more comes
-	err     error         // why; for after ended
+	stream pb.Batch_SubscribeService
+	cancel context.CancelFunc
+	opened chan struct{} // closed when the service has said so
+	ended  chan struct{} // closed when nothing more comes
+	err    error         // why; for after ended
 
 	sending sync.Mutex
 	begin   sync.Once
+	waiting sync.Mutex
+	// here is what has come and nobody has asked for yet. There is never more of it than may be in flight.
+	here    []Delivery
+	come    chan struct{} // has one element when there may be something
 	closing chan struct{} // closed when nobody wants any more
 }
 
@@ -126,29 +129,60 @@ func (s *subscription) receive() error {
 		for i, d := range m.Deliveries {
 			batch[i] = Delivery{Event: FromProto(d.Event), Tag: d.Tag, Attempt: int(d.Attempt)}
 		}
-		select {
-		case s.batches <- batch:
-		case <-s.closing: // the service delivers it to others
-		}
+		s.waiting.Lock()
+		s.here = append(s.here, batch...)
+		s.waiting.Unlock()
+		s.signal()
 	}
+}
+
+func (s *subscription) signal() {
+	select {
+	case s.come <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what has come, as much as Next may return: the events of many messages of the service, which sends each as
+// soon as it can.
+func (s *subscription) take() []Delivery {
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	n, size := 0, 0
+	for n < len(s.here) && n < MaxBatch {
+		if size += Size(s.here[n].Event); size > MaxBatchBytes && n > 0 {
+			break
+		}
+		n++
+	}
+	batch := s.here[:n:n]
+	if s.here = s.here[n:]; len(s.here) == 0 {
+		s.here = nil
+	} else {
+		s.signal()
+	}
+	return batch
 }
 
 // Next implements Subscription.
 func (s *subscription) Next(ctx context.Context) ([]Delivery, error) {
-	select {
-	case <-s.closing:
-		return nil, ErrClosed
-	default:
-	}
-	select {
-	case batch := <-s.batches:
-		return batch, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.closing:
-		return nil, ErrClosed
-	case <-s.ended:
-		return nil, s.broken()
+	for {
+		select {
+		case <-s.closing:
+			return nil, ErrClosed
+		default:
+		}
+		if batch := s.take(); len(batch) > 0 {
+			return batch, nil
+		}
+		select {
+		case <-s.come:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.closing:
+		case <-s.ended:
+			return nil, s.broken()
+		}
 	}
 }
 
