@@ -186,7 +186,13 @@ func (s *subscription) Next(ctx context.Context) ([]Delivery, error) {
 	}
 }
 
+// broken is why a subscription has ended.
 func (s *subscription) broken() error {
+	select {
+	case <-s.closing:
+		return ErrClosed
+	default:
+	}
 	if s.err == nil || stderrors.Is(s.err, io.EOF) {
 		return &PassingError{Detail: "the events service has ended the subscription"}
 	}
