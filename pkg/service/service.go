@@ -112,7 +112,7 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	if err := server.DefaultServer.Init(onlyWhatCounts); err != nil {
 		exit(s.Name(), err)
 	}
-	strict, err := NewServer(server.DefaultServer, auth.Inspect, WithRecorder(observer.recorder))
+	strict, err := NewServer(server.DefaultServer, access.InspectShared, WithRecorder(observer.recorder))
 	if err != nil {
 		exit(s.Name(), err)
 	}
