@@ -22,6 +22,7 @@ type Client struct {
 	config    Config
 	directory *directory
 	budget    budget
+	bearer    bearer
 	// settings are the call options that calls start from.
 	settings atomic.Pointer[client.CallOptions]
 	initMu   sync.Mutex

@@ -145,6 +145,12 @@ func newPool(lost func(*peer)) *pool {
 	return &pool{lost: lost, peers: make(map[string]*peer), named: make(map[string]*peer)}
 }
 
+// serviceConfig is what gRPC is told about every call. As an option of each call the same would be made anew each time.
+var serviceConfig = fmt.Sprintf(`{
+	"loadBalancingConfig": [{%q: {}}],
+	"methodConfig": [{"name": [{}], "maxRequestMessageBytes": %d, "maxResponseMessageBytes": %d}]
+}`, balancerName, MaxMessage, MaxMessage)
+
 var errClosed = errors.New("the client is closed")
 
 // get returns the peer at an address with a reference for the caller, and begins to connect if it is new.
@@ -161,7 +167,7 @@ func (o *pool) get(addr string) (*peer, error) {
 	p.refs.Store(1)
 	conn, err := grpc.NewClient(scheme+":///"+addr,
 		grpc.WithResolvers(resolverOf{p}),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+balancerName+`":{}}]}`),
+		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dial),
