@@ -103,9 +103,8 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
-	// Without the wrappers that Micro has put around it: it sees to the header itself, and nobody reads the rest.
-	client.DefaultClient = caller
-	observer, err := observe(s.Name(), s.micro.Version(), log)
+	// Without the wrappers that Micro has put around the client: it sees to the header itself, and nobody reads the rest.
+	observer, err := observe(s.Name(), s.micro.Version(), log, caller)
 	if err != nil {
 		exit(s.Name(), err)
 	}
