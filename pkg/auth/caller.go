@@ -102,15 +102,19 @@ func (c Caller) registered() string { return strings.TrimPrefix(c.Service, part)
 // Part is the name of a part of the platform, as of its registry.
 func Part(name string) string { return part + name }
 
-type callerKey struct{}
+// CallerKey is the key of the caller in a context, a *Caller. It is for who has checked the caller's token; everybody else
+// asks CallerFrom.
+type CallerKey struct{}
 
 // WithCaller returns a context in which the caller is known. It is for who has checked the caller's token.
 func WithCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
+	return context.WithValue(ctx, CallerKey{}, &c)
 }
 
 // CallerFrom tells a handler who makes the call. Nobody in particular does where it is not known.
 func CallerFrom(ctx context.Context) Caller {
-	c, _ := ctx.Value(callerKey{}).(Caller)
-	return c
+	if c, ok := ctx.Value(CallerKey{}).(*Caller); ok {
+		return *c
+	}
+	return Caller{}
 }

@@ -30,7 +30,7 @@
 //
 // Access tokens are signed (package token) and live for five minutes. Local puts itself in front of Micro's client of the
 // auth service, so that a call costs no other call: a token is checked with the platform's public keys once and remembered,
-// by its hash, until it expires, and the access rules are remembered too. It also keeps this process logged in, and gets
+// until it expires, and the access rules are remembered too. It also keeps this process logged in, and gets
 // a new token when half of the time of the last one is over.
 //
 // # Services

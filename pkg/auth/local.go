@@ -1,13 +1,12 @@
 package auth
 
 import (
-	"crypto/sha256"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/logger"
@@ -50,49 +49,81 @@ type Local struct {
 	keep   sync.Once
 
 	mu     sync.RWMutex
-	tokens map[[sha256.Size]byte]known
+	tokens map[string]known
 
-	rulesMu    sync.Mutex
-	rules      []*auth.Rule
-	rulesKnown bool
-	askAt      time.Time // when the rules are to be asked for again
-	asking     bool
+	rules   atomic.Pointer[ruleset] // nil as long as they are not known
+	rulesMu sync.Mutex              // for asking for the first time
+	asking  atomic.Bool
 }
 
-// known is a token that was found good: whose it is, and until when. Only the token's hash is kept.
+// known is a token that was found good: whose it is, and until when. Whoever is handed the account must not change it.
 type known struct {
-	account auth.Account
+	account *auth.Account
 	expiry  time.Time
+}
+
+// ruleset is the rules as they were last heard of.
+type ruleset struct {
+	rules []*auth.Rule
+	// open says that they grant everything to everybody.
+	open  bool
+	askAt time.Time // when they are to be asked for again
 }
 
 // NewLocal returns a Local.
 func NewLocal(config Config) *Local {
-	return &Local{Auth: config.Auth, config: config, clock: time.Now, tokens: make(map[[sha256.Size]byte]known)}
+	return &Local{Auth: config.Auth, config: config, clock: time.Now, tokens: make(map[string]known)}
 }
 
-// Inspect returns the account of a token, or an error if the token is not good now.
+// Inspect returns the account of a token, or an error if the token is not good now. Whoever gets it may change it.
 func (l *Local) Inspect(token string) (*auth.Account, error) {
+	account, err := l.inspect(token)
+	if err != nil {
+		return nil, err
+	}
+	return Clone(account), nil
+}
+
+// InspectShared is Inspect of Micro's auth for callers that do not change the account, which others get as well.
+func InspectShared(token string) (*auth.Account, error) {
+	if l, ok := auth.DefaultAuth.(*Local); ok {
+		return l.inspect(token)
+	}
+	return auth.Inspect(token)
+}
+
+// Clone returns a copy of an account that has nothing in common with it; nil of nil.
+func Clone(account *auth.Account) *auth.Account {
+	if account == nil {
+		return nil
+	}
+	c := *account
+	c.Scopes, c.Metadata = slices.Clone(c.Scopes), maps.Clone(c.Metadata)
+	return &c
+}
+
+// inspect looks a token up as it is: to hash it first, so that it is not kept, would cost more than all the rest, and keep
+// nothing from anybody, because gRPC has it in the tables of its connections.
+func (l *Local) inspect(token string) (*auth.Account, error) {
 	if token == "" {
 		return nil, auth.ErrInvalidToken
 	}
-	key := sha256.Sum256(unsafe.Slice(unsafe.StringData(token), len(token))) //nolint:gosec // a copy for each call would cost more than the rest
 	l.mu.RLock()
-	k, ok := l.tokens[key]
+	k, ok := l.tokens[token]
 	l.mu.RUnlock()
 	if ok && l.clock().Before(k.expiry) {
-		account := k.account // whoever gets it may change it
-		account.Scopes, account.Metadata = slices.Clone(account.Scopes), maps.Clone(account.Metadata)
-		return &account, nil
+		return k.account, nil
 	}
 	account, expiry, err := l.config.Inspect(token)
 	if err != nil {
 		return nil, err
 	}
-	l.remember(key, known{account: *account, expiry: expiry})
+	l.remember(strings.Clone(token), known{account: account, expiry: expiry})
 	return account, nil
 }
 
-func (l *Local) remember(key [sha256.Size]byte, k known) {
+// remember keeps a token, which must not be a part of a longer text.
+func (l *Local) remember(token string, k known) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.tokens) >= maxTokens {
@@ -106,7 +137,7 @@ func (l *Local) remember(key [sha256.Size]byte, k known) {
 			clear(l.tokens) // checking everybody once more is cheaper than finding out whom to forget
 		}
 	}
-	l.tokens[key] = k
+	l.tokens[token] = k
 }
 
 // Verify tells whether an account may use a resource, by the rules that are known.
@@ -114,56 +145,72 @@ func (l *Local) Verify(account *auth.Account, resource *auth.Resource, opts ...a
 	if l.config.Unruled {
 		return nil
 	}
-	known, err := l.Rules()
+	known, err := l.ruleset()
 	if err != nil {
 		return err
 	}
-	if len(known) == 1 && grantsEverything(known[0]) {
+	if known.open {
 		return nil // on a platform without rules of its own, which is what most calls are made on
 	}
-	return rules.VerifyAccess(known, account, resource, opts...)
+	return rules.VerifyAccess(known.rules, account, resource, opts...)
 }
 
 // grantsEverything tells whether a rule lets everybody use anything, as Micro's default does.
 func grantsEverything(r *auth.Rule) bool {
-	return r.Scope == auth.ScopePublic && r.Access == auth.AccessGranted &&
+	return r.Scope == auth.ScopePublic && r.Access == auth.AccessGranted && r.Resource != nil &&
 		*r.Resource == auth.Resource{Type: "*", Name: "*", Endpoint: "*"}
 }
 
 // Rules returns the access rules. Only the first call waits for an answer of the auth service; later ones get what is
 // known, and see to it that it is asked again.
 func (l *Local) Rules(...auth.RulesOption) ([]*auth.Rule, error) {
-	l.rulesMu.Lock()
-	defer l.rulesMu.Unlock()
-	if !l.rulesKnown {
+	known, err := l.ruleset()
+	if err != nil {
+		return nil, err
+	}
+	return known.rules, nil
+}
+
+func (l *Local) ruleset() (*ruleset, error) {
+	known := l.rules.Load()
+	if known == nil {
+		l.rulesMu.Lock()
+		defer l.rulesMu.Unlock()
+		if known = l.rules.Load(); known != nil {
+			return known, nil
+		}
 		found, err := l.Auth.Rules()
 		if err != nil {
 			return nil, err
 		}
-		l.learn(found)
-		return found, nil
+		return l.learn(found), nil
 	}
-	if !l.asking && !l.clock().Before(l.askAt) {
-		l.asking = true
+	if !l.clock().Before(known.askAt) && l.asking.CompareAndSwap(false, true) {
 		go l.ask()
 	}
-	return l.rules, nil
+	return known, nil
 }
 
 // ask asks for the rules in the background.
 func (l *Local) ask() {
+	defer l.asking.Store(false)
+	if l.clock().Before(l.rules.Load().askAt) {
+		return // somebody has, since this was found out
+	}
 	found, err := l.Auth.Rules()
-	l.rulesMu.Lock()
-	defer l.rulesMu.Unlock()
-	l.asking = false
 	if err != nil {
 		logger.Warnf("The access rules cannot be asked for, the known ones stay in effect: %v", err)
-		l.askAt = l.clock().Add(retryAge)
+		again := *l.rules.Load()
+		again.askAt = l.clock().Add(retryAge)
+		l.rules.Store(&again)
 		return
 	}
 	l.learn(found)
 }
 
-func (l *Local) learn(found []*auth.Rule) {
-	l.rules, l.rulesKnown, l.askAt = found, true, l.clock().Add(RulesAge)
+func (l *Local) learn(found []*auth.Rule) *ruleset {
+	known := &ruleset{rules: found, askAt: l.clock().Add(RulesAge)}
+	known.open = len(found) == 1 && grantsEverything(found[0])
+	l.rules.Store(known)
+	return known
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type inner struct {
 	rules     []*auth.Rule
 	err       error
 	logins    int
+	account   *auth.Account // whose all tokens are; nil is jane
 }
 
 func (i *inner) inspect(text string) (*auth.Account, time.Time, error) {
@@ -36,7 +38,15 @@ func (i *inner) inspect(text string) (*auth.Account, time.Time, error) {
 	if err != nil || !i.clock().Before(expiry) {
 		return nil, time.Time{}, auth.ErrInvalidToken
 	}
+	if i.account != nil {
+		return i.account, expiry, nil
+	}
 	return &auth.Account{ID: "jane"}, expiry, nil
+}
+
+func (i *inner) Inspect(text string) (*auth.Account, error) {
+	account, _, err := i.inspect(text)
+	return account, err
 }
 
 func (i *inner) Rules(...auth.RulesOption) ([]*auth.Rule, error) {
@@ -93,6 +103,35 @@ func TestTokenIsCheckedOnce(t *testing.T) {
 	require.Equal(t, 1, inspected)
 }
 
+// What callers that promise not to change an account are given is not copied; what all others get has nothing in common
+// with it.
+func TestAccountsAreShared(t *testing.T) { //nolint:paralleltest // Micro's auth is a global
+	before := auth.DefaultAuth
+	t.Cleanup(func() { auth.DefaultAuth = before })
+	i, l := setup(t)
+	i.account = &auth.Account{ID: "jane", Scopes: []string{"basic"}, Metadata: map[string]string{"a": "b"}}
+	auth.DefaultAuth = l
+	issued := issue(time.Hour)
+	one, err := InspectShared(issued)
+	require.NoError(t, err)
+	two, err := InspectShared(issued)
+	require.NoError(t, err)
+	require.Same(t, one, two)
+	for range 2 {
+		own, err := l.Inspect(issued)
+		require.NoError(t, err)
+		require.Equal(t, one, own)
+		own.Scopes[0], own.Metadata["a"] = "admin", "changed"
+	}
+	require.Equal(t, &auth.Account{ID: "jane", Scopes: []string{"basic"}, Metadata: map[string]string{"a": "b"}}, one)
+	require.Nil(t, Clone(nil))
+
+	auth.DefaultAuth = i
+	own, err := InspectShared(issued)
+	require.NoError(t, err)
+	require.Equal(t, one, own, "any other auth is asked as it is")
+}
+
 func TestRememberedTokenEndsAtItsExpiry(t *testing.T) {
 	t.Parallel()
 	i, l := setup(t)
@@ -124,7 +163,7 @@ func TestTokensAreBounded(t *testing.T) {
 	t.Parallel()
 	_, l := setup(t)
 	for n := range 2 * maxTokens {
-		l.remember([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}, known{expiry: time.Now().Add(time.Hour)})
+		l.remember(strconv.Itoa(n), known{expiry: time.Now().Add(time.Hour)})
 		require.LessOrEqual(t, len(l.tokens), maxTokens)
 	}
 }

@@ -1,6 +1,9 @@
 package service
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // drain counts the calls that are being worked on, so that a server that stops answers them before it goes.
 //
@@ -9,12 +12,14 @@ import "sync"
 // later are refused before Micro sees them.
 type drain struct {
 	wait sync.WaitGroup
-
-	mu     sync.Mutex
-	calls  int
-	ending bool
-	ended  bool
+	// state is how many calls are inside, with the two flags.
+	state atomic.Int64
 }
+
+const (
+	ended  = 1 << 62
+	ending = 1 << 61
+)
 
 func newDrain() *drain {
 	d := new(drain)
@@ -27,34 +32,30 @@ func (d *drain) held() *sync.WaitGroup { return &d.wait }
 
 // enter says that a call has come; false that it came too late.
 func (d *drain) enter() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ended {
+	if d.state.Add(1)&ended != 0 {
+		d.state.Add(-1)
 		return false
 	}
-	d.calls++
 	return true
 }
 
 // leave says that a call that entered has been answered.
 func (d *drain) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.calls--
-	d.check()
+	if d.state.Add(-1) == ending {
+		d.end()
+	}
 }
 
 // begin says that the server is to stop as soon as no call is inside.
 func (d *drain) begin() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ending = true
-	d.check()
+	if d.state.Or(ending) == 0 {
+		d.end()
+	}
 }
 
-func (d *drain) check() {
-	if d.ending && !d.ended && d.calls == 0 {
-		d.ended = true
+// end closes the door, unless a call has come in at this moment: then it is up to that one.
+func (d *drain) end() {
+	if d.state.CompareAndSwap(ending, ending|ended) {
 		d.wait.Done()
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/service/direct"
+	"github.com/m3o/backend/pkg/service/internal/lookup"
 	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
@@ -62,10 +63,13 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 	if err != nil {
 		return err
 	}
-	stream := &decodingStream{ServerStream: ss, method: m, format: enc, caller: caller, account: account, call: call}
 	if m.unary != nil {
-		return m.unary.answer(stream)
+		c := &unaryCall{unary: m.unary, stream: decodingStream{ServerStream: ss, method: m, format: enc}}
+		c.stream.ctx.Context, c.stream.ctx.caller, c.stream.ctx.account = call, caller, account
+		return c.answer()
 	}
+	stream := &decodingStream{ServerStream: ss, method: m, format: enc}
+	stream.ctx.Context, stream.ctx.caller, stream.ctx.account = decodedAlready(call), caller, account
 	if err = next(srv, stream); err != nil && stream.refused != nil {
 		err = stream.refused // whatever the handler of a stream has made of it
 	}
@@ -79,7 +83,7 @@ func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, *microa
 		account, err = s.inspect(token)
 		return account, err
 	}
-	caller, err := auth.Authenticate(inspect, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	caller, err := auth.Authenticate(inspect, lookup.Incoming(ctx)["authorization"])
 	if err != nil {
 		return auth.Caller{}, nil, err
 	}
@@ -106,7 +110,7 @@ const (
 // it does not know for protobuf, Micro's server panics.
 func formatOf(ctx context.Context) (format, error) {
 	var contentType string
-	if v := metadata.ValueFromIncomingContext(ctx, "content-type"); len(v) > 0 {
+	if v := lookup.Incoming(ctx)["content-type"]; len(v) > 0 {
 		contentType = v[len(v)-1]
 	}
 	switch contentType { // as our client and Micro's say it
@@ -139,41 +143,28 @@ func (decodedCodec) Marshal(any) ([]byte, error) { return nil, nil }
 func (decodedCodec) Unmarshal([]byte, any) error { return nil }
 func (decodedCodec) Name() string                { return "decoded" }
 
+// decodedAlready is the context of a call whose content type is the one of a message that is decoded already.
+func decodedAlready(ctx context.Context) context.Context {
+	md, _ := metadata.FromIncomingContext(ctx) // a copy
+	if md == nil {
+		md = make(metadata.MD)
+	}
+	md.Set("content-type", decodedContentType)
+	return metadata.NewIncomingContext(ctx, md)
+}
+
 // decodingStream decodes the messages that it receives, and lets those of a customer through that are about themself.
 type decodingStream struct {
 	grpc.ServerStream
-	method  *method
-	format  format
-	caller  auth.Caller
-	account *microauth.Account // nil for somebody anonymous
-	call    *telemetry.Call
-	ctx     context.Context
+	method *method
+	format format
+	ctx    callContext
 	// refused is why a message was refused.
 	refused error
 }
 
-// Context returns the call's context, in which the caller and its account are known and the content type is the one of a
-// message that is decoded already.
-func (s *decodingStream) Context() context.Context {
-	if s.ctx == nil {
-		md, _ := metadata.FromIncomingContext(s.call) // a copy
-		if md == nil {
-			md = make(metadata.MD)
-		}
-		md.Set("content-type", decodedContentType)
-		s.ctx = s.identified(metadata.NewIncomingContext(s.call, md))
-	}
-	return s.ctx
-}
-
-// identified is a context in which it is known who calls, to our handlers and to Micro's.
-func (s *decodingStream) identified(ctx context.Context) context.Context {
-	ctx = auth.WithCaller(ctx, s.caller)
-	if s.account != nil {
-		ctx = microauth.ContextWithAccount(ctx, s.account)
-	}
-	return ctx
-}
+// Context implements grpc.ServerStream.
+func (s *decodingStream) Context() context.Context { return &s.ctx }
 
 // RecvMsg receives the next message into v. Its errors are Micro errors, except for io.EOF at the end of a stream.
 func (s *decodingStream) RecvMsg(v any) error {
@@ -203,9 +194,9 @@ func (s *decodingStream) receive(v any) error {
 	if err := decode(frame.Data, s.format, msg); err != nil {
 		return microerrors.BadRequest(s.method.endpoint, "%s", err.Error())
 	}
-	if err := s.method.policy.Own(s.caller, msg); err != nil {
+	if err := s.method.policy.Own(s.ctx.caller, msg); err != nil {
 		proto.Reset(msg) // a handler that overlooks the error has nothing
-		return translate(s.Context(), s.method.endpoint, err)
+		return translate(&s.ctx, s.method.endpoint, err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 
+	"github.com/m3o/backend/pkg/service/direct"
 	"github.com/m3o/backend/pkg/service/telemetry"
 	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
@@ -37,14 +38,15 @@ type observer struct {
 	monitor      *monitor.Monitor
 }
 
-// observe makes the calls of this process recorded, those it makes included.
-func observe(name, version string, log *slog.Logger) (*observer, error) {
+// observe makes the calls of this process recorded, those it makes with caller included.
+func observe(name, version string, log *slog.Logger, caller *direct.Client) (*observer, error) {
 	tracing, err := telemetry.StartTracing(context.Background(), name, version, slog.Default())
 	if err != nil {
 		return nil, err
 	}
 	o := &observer{tracing: tracing, recorder: telemetry.New(telemetry.Config{Log: log, Tracer: tracing.Tracer()})}
-	client.DefaultClient = o.recorder.WrapClient(client.DefaultClient)
+	caller.Report(o.recorder.Connection)
+	client.DefaultClient = o.recorder.WrapClient(caller)
 	return o, nil
 }
 

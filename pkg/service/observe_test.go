@@ -296,6 +296,24 @@ func TestProcessThatIsNotReady(t *testing.T) {
 	require.Equal(t, 0, status)
 }
 
+// The connections of a process are among its metrics.
+func TestConnectionsAreObserved(t *testing.T) {
+	t.Parallel()
+	p := start(t, "calls")
+	_, operators, _ := strings.Cut(p.line(t, "shaper serves at "), "has its metrics at ")
+	operators, _, _ = strings.Cut(operators, `"`)
+	require.Eventually(t, func() bool {
+		code, _ := get(t, operators, "/readyz")
+		return code == 200
+	}, 10*time.Second, 50*time.Millisecond)
+	_, body := get(t, operators, "/metrics")
+	require.Contains(t, body, `rpc_client_connections{state="READY",target="shaper"} 1`)
+	require.Contains(t, body, `rpc_client_connections{state="CONNECTING",target="shaper"} 0`)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	code, _ := p.end(t)
+	require.Equal(t, 0, code)
+}
+
 // Neither we nor Micro nor a library writes anything personal, and a call that fails has one line of the whole process.
 func TestNothingPersonalIsWritten(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/micro/v3/service/client"
+	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -52,6 +54,15 @@ func child() bool {
 		}
 		return nil
 	})
+	if mode == "calls" {
+		srv.Check("itself", func(ctx context.Context) error {
+			_, err := pb.NewShapesService("shaper", client.DefaultClient).Fail(ctx, &pb.FailRequest{How: "invalid"})
+			if microerrors.FromError(err).Code == 400 { // as it is to fail
+				return nil
+			}
+			return err
+		})
+	}
 	srv.Must(pb.RegisterShapesHandler(srv.Server(), &slow{}))
 	srv.OnStop(func() error { fmt.Fprintln(os.Stderr, "first in, last out"); return nil })
 	srv.OnStop(func() error {

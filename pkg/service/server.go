@@ -3,6 +3,7 @@ package service
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -49,9 +50,11 @@ type Server struct {
 	registry *watchedRegistry
 	started  atomic.Bool
 
+	// routes are the methods by what gRPC calls them, without the slash before it; replaced when there are more.
+	routes atomic.Pointer[map[string]*method]
+
 	mu       sync.RWMutex
 	services map[string]map[string]*method // by the names of the proto service and the method
-	packages map[string]string             // the proto package of each service
 	name     string                        // what the server is registered as
 	broken   error                         // why it must not start
 }
@@ -63,7 +66,7 @@ type Option func(*Server)
 func WithRecorder(r *telemetry.Recorder) Option { return func(s *Server) { s.recorder = r } }
 
 // NewServer makes inner strict. It has to be called before any handler is registered and after inner has its name and its
-// registry. Tokens are good for which inspect finds an account.
+// registry. Tokens are good for which inspect finds an account, which is not changed: others may have it, too.
 func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Server, error) {
 	if inner.String() != "grpc" {
 		return nil, fmt.Errorf("the Micro server is %s: expected grpc", inner.String())
@@ -73,10 +76,10 @@ func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Serv
 		inspect:  inspect,
 		drain:    newDrain(),
 		services: make(map[string]map[string]*method),
-		packages: make(map[string]string),
 		name:     inner.Options().Name,
 		registry: &watchedRegistry{Registry: inner.Options().Registry},
 	}
+	s.routes.Store(&map[string]*method{})
 	for _, o := range opts {
 		o(s)
 	}
@@ -142,8 +145,23 @@ func (s *Server) bind(desc protoreflect.ServiceDescriptor, handler any) error {
 		}
 	}
 	s.services[name] = methods
-	s.packages[name] = string(desc.ParentFile().Package())
+	s.route(desc, methods)
 	return nil
+}
+
+// route adds the paths of methods: /customers.Customers/Create. Micro's client puts the registered name of the service before
+// the proto service, stock gRPC clients its proto package; Micro's server takes anything there. s.mu is held.
+func (s *Server) route(desc protoreflect.ServiceDescriptor, methods map[string]*method) {
+	routes := maps.Clone(*s.routes.Load())
+	for name, m := range methods {
+		for _, prefix := range []string{s.name, string(desc.ParentFile().Package())} {
+			if prefix != "" {
+				prefix += "."
+			}
+			routes[prefix+string(desc.Name())+"/"+name] = m
+		}
+	}
+	s.routes.Store(&routes)
 }
 
 // publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones are
@@ -165,18 +183,10 @@ func (s *Server) publish(h server.Handler) {
 	}
 }
 
-// resolve finds the method that a gRPC path names: /customers.Customers/Create. Micro's client puts the registered name
-// of the service before the proto service, stock gRPC clients its proto package; Micro's server takes anything there.
+// resolve finds the method that a gRPC path names.
 func (s *Server) resolve(path string) (*method, error) {
-	prefix, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	pkg, service := "", prefix
-	if i := strings.LastIndexByte(prefix, '.'); i >= 0 {
-		pkg, service = prefix[:i], prefix[i+1:]
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	m, ok := s.services[service][name]
-	if !ok || pkg != s.name && pkg != s.packages[service] {
+	m, ok := (*s.routes.Load())[strings.TrimPrefix(path, "/")]
+	if !ok {
 		return s.unknown, merrors.NotFound(s.name, "there is no such endpoint")
 	}
 	return m, nil

@@ -107,18 +107,17 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	if config.DefaultConfig == nil {
 		exit(s.Name(), errors.New("setting up Micro failed: check the arguments and the MICRO_ environment variables"))
 	}
-	// Without the wrappers that Micro has put around it: it sees to the header itself, and nobody reads the rest.
-	client.DefaultClient = caller
-	all := stream.NewClient(caller)
-	events.DefaultStream, events.DefaultStore = all, all
-	observer, err := observe(s.Name(), s.micro.Version(), log)
+	// Without the wrappers that Micro has put around the client: it sees to the header itself, and nobody reads the rest.
+	observer, err := observe(s.Name(), s.micro.Version(), log, caller)
 	if err != nil {
 		exit(s.Name(), err)
 	}
+	all := stream.NewClient(client.DefaultClient)
+	events.DefaultStream, events.DefaultStore = all, all
 	if err := server.DefaultServer.Init(onlyWhatCounts); err != nil {
 		exit(s.Name(), err)
 	}
-	strict, err := NewServer(server.DefaultServer, auth.Inspect, WithRecorder(observer.recorder))
+	strict, err := NewServer(server.DefaultServer, access.InspectShared, WithRecorder(observer.recorder))
 	if err != nil {
 		exit(s.Name(), err)
 	}

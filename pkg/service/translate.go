@@ -28,14 +28,13 @@ const internal = "internal error, reference "
 // so that Micro's own, which keep and log errors, see no other.
 func translateErrors(next server.HandlerFunc) server.HandlerFunc {
 	return func(ctx context.Context, req server.Request, rsp any) (err error) {
-		endpoint := req.Service() + "." + req.Endpoint()
 		defer func() {
 			if r := recover(); r != nil {
-				err = hide(ctx, endpoint, 500, fmt.Sprintf("%s\n%s", describePanic(r), debug.Stack()))
+				err = hide(ctx, req.Service()+"."+req.Endpoint(), 500, fmt.Sprintf("%s\n%s", describePanic(r), debug.Stack()))
 			}
 		}()
 		if err := next(ctx, req, rsp); err != nil {
-			return translate(ctx, endpoint, err)
+			return translate(ctx, req.Service()+"."+req.Endpoint(), err)
 		}
 		return nil
 	}

@@ -6,20 +6,17 @@ import (
 	"reflect"
 	"strings"
 
-	micrometadata "github.com/micro/micro/v3/service/context/metadata"
+	microauth "github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/server"
 	"github.com/micro/micro/v3/util/codec"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 )
 
 // unary is a method of a handler that takes one message and gives one. Micro's server would call it as well, after it had
 // copied what came with the call twice more and encoded the message once more: a seventh of what a call costs.
 type unary struct {
 	call     server.HandlerFunc
-	in, out  reflect.Type // what the pointers that the method takes point to
-	service  string
-	endpoint string
+	in, out  reflect.Type        // what the pointers that the method takes point to
+	resource *microauth.Resource // what rules of the platform are about
 }
 
 // unaryOf finds a method of a handler; nil if it is not one that can be called like this.
@@ -30,7 +27,8 @@ func unaryOf(handler any, service, endpoint string) *unary {
 		return nil
 	}
 	return &unary{
-		in: f.Type().In(1).Elem(), out: f.Type().In(2).Elem(), service: service, endpoint: endpoint,
+		in: f.Type().In(1).Elem(), out: f.Type().In(2).Elem(),
+		resource: &microauth.Resource{Type: resourceType, Name: service, Endpoint: endpoint},
 		call: func(ctx context.Context, req server.Request, rsp any) error {
 			err, _ := f.Call([]reflect.Value{
 				reflect.ValueOf(ctx), reflect.ValueOf(req.Body()), reflect.ValueOf(rsp),
@@ -47,70 +45,49 @@ func (u *unary) wrap(wrappers []server.HandlerWrapper) {
 	}
 }
 
-// answer answers a call.
-func (u *unary) answer(s *decodingStream) error {
-	body := reflect.New(u.in).Interface()
-	if err := s.RecvMsg(body); err != nil {
-		return err
-	}
-	rsp := reflect.New(u.out).Interface()
-	request := &unaryRequest{unary: u, body: body}
-	if err := u.call(s.handlerContext(&request.header), request, rsp); err != nil {
-		return err
-	}
-	return s.SendMsg(rsp)
-}
-
-// handlerContext is the context of a handler: what came with the call is in it where Micro's handlers look for it, and so
-// is who calls.
-func (s *decodingStream) handlerContext(header *map[string]string) context.Context {
-	came, _ := metadata.FromIncomingContext(s.call)
-	md := make(micrometadata.Metadata, len(came)+1)
-	for key, values := range came {
-		if len(values) == 1 {
-			md[key] = values[0]
-		} else {
-			md[key] = strings.Join(values, ", ")
-		}
-	}
-	delete(md, "timeout")
-	if p, ok := peer.FromContext(s.call); ok {
-		md["Remote"] = p.Addr.String()
-	}
-	*header = md
-	return s.identified(micrometadata.NewContext(s.call, md))
-}
-
-// unaryRequest is what wrappers see of a call.
-type unaryRequest struct {
+// unaryCall is one call. It is what wrappers see of it, too.
+type unaryCall struct {
 	*unary
+	stream decodingStream
 	body   any
-	header map[string]string
+}
+
+// answer answers the call.
+func (c *unaryCall) answer() error {
+	c.body = reflect.New(c.in).Interface()
+	if err := c.stream.RecvMsg(c.body); err != nil {
+		return err
+	}
+	rsp := reflect.New(c.out).Interface()
+	if err := c.call(&c.stream.ctx, c, rsp); err != nil {
+		return err
+	}
+	return c.stream.SendMsg(rsp)
 }
 
 // Service implements server.Request.
-func (r *unaryRequest) Service() string { return r.service }
+func (c *unaryCall) Service() string { return c.resource.Name }
 
 // Method implements server.Request.
-func (r *unaryRequest) Method() string { return r.endpoint }
+func (c *unaryCall) Method() string { return c.resource.Endpoint }
 
 // Endpoint implements server.Request.
-func (r *unaryRequest) Endpoint() string { return r.endpoint }
+func (c *unaryCall) Endpoint() string { return c.resource.Endpoint }
 
 // ContentType implements server.Request.
-func (r *unaryRequest) ContentType() string { return r.header["content-type"] }
+func (c *unaryCall) ContentType() string { return c.Header()["content-type"] }
 
 // Header implements server.Request.
-func (r *unaryRequest) Header() map[string]string { return r.header }
+func (c *unaryCall) Header() map[string]string { return c.stream.ctx.metadata() }
 
 // Body implements server.Request.
-func (r *unaryRequest) Body() any { return r.body }
+func (c *unaryCall) Body() any { return c.body }
 
 // Read implements server.Request: the message has been decoded, and there is no other.
-func (r *unaryRequest) Read() ([]byte, error) { return nil, io.EOF }
+func (c *unaryCall) Read() ([]byte, error) { return nil, io.EOF }
 
 // Codec implements server.Request.
-func (r *unaryRequest) Codec() codec.Reader { return nil }
+func (c *unaryCall) Codec() codec.Reader { return nil }
 
 // Stream implements server.Request.
-func (r *unaryRequest) Stream() bool { return false }
+func (c *unaryCall) Stream() bool { return false }

@@ -28,11 +28,21 @@ func onlyWhatCounts(o *server.Options) {
 	}
 }
 
+// resourceType is what Micro's rules call a service.
+const resourceType = "service"
+
+// resourceOf is what the rules that concern a call are about.
+func resourceOf(req server.Request) *auth.Resource {
+	if c, ok := req.(*unaryCall); ok {
+		return c.resource
+	}
+	return &auth.Resource{Type: resourceType, Name: req.Service(), Endpoint: req.Endpoint()}
+}
+
 // obeyRules refuses what a rule of the platform (micro auth create rule) forbids, whatever the proto says.
 func obeyRules(ctx context.Context, req server.Request, opts ...auth.VerifyOption) error {
-	account, _ := auth.AccountFromContext(ctx)
-	resource := auth.Resource{Type: "service", Name: req.Service(), Endpoint: req.Endpoint()}
-	err := auth.Verify(account, &resource, opts...)
+	account := accountIn(ctx)
+	err := auth.Verify(account, resourceOf(req), opts...)
 	if err == nil {
 		return nil
 	}

@@ -20,13 +20,24 @@ func accessLog(write func(level logger.Level, format string, args ...any)) middl
 				if isProbe(r) {
 					level = logger.DebugLevel
 				}
-				write(level, "request method=%s path=%s status=%d bytes=%d duration_ms=%.3f remote=%s id=%s",
-					printable(r.Method, 16), printable(r.URL.EscapedPath(), 200), a.status, a.bytes,
-					float64(time.Since(begin).Microseconds())/1000, peer(r), requestID(r.Context()))
+				write(level, "%s", a.line(r, time.Since(begin)))
 			}()
 			next.ServeHTTP(a, r)
 		})
 	}
+}
+
+// line is what is logged of a request.
+func (a *answerWriter) line(r *http.Request, took time.Duration) string {
+	b := append(make([]byte, 0, 256), "request method="...)
+	b = appendPrintable(b, r.Method, 16)
+	b = appendPrintable(append(b, " path="...), r.URL.EscapedPath(), 200)
+	b = strconv.AppendInt(append(b, " status="...), int64(a.status), 10)
+	b = strconv.AppendInt(append(b, " bytes="...), a.bytes, 10)
+	b = strconv.AppendFloat(append(b, " duration_ms="...), float64(took.Microseconds())/1000, 'f', 3, 64)
+	b = append(append(b, " remote="...), peer(r)...)
+	b = append(append(b, " id="...), requestID(r.Context())...)
+	return string(b)
 }
 
 // isProbe tells whether a request is one that only asks whether the API is there.
@@ -34,12 +45,12 @@ func isProbe(r *http.Request) bool {
 	return (r.URL.Path == "/" || r.URL.Path == "/healthz") && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
-// printable is a text of the caller's as it can stand in a line: quoted, in ASCII and of at most so many bytes.
-func printable(text string, most int) string {
+// appendPrintable adds a text of the caller's as it can stand in a line: quoted, in ASCII and of at most so many bytes.
+func appendPrintable(b []byte, text string, most int) []byte {
 	if len(text) > most {
-		return strconv.QuoteToASCII(text[:most]) + "..."
+		return append(strconv.AppendQuoteToASCII(b, text[:most]), "..."...)
 	}
-	return strconv.QuoteToASCII(text)
+	return strconv.AppendQuoteToASCII(b, text)
 }
 
 // answerWriter remembers what was answered.

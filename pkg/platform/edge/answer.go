@@ -26,8 +26,10 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, r, int(e.Code), []byte(e.Error()))
 }
 
+var isJSON = []string{"application/json"}
+
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = isJSON
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -19,16 +19,10 @@ import (
 
 // bodyOf reads the body of a POST, which is one JSON object.
 func bodyOf(w http.ResponseWriter, r *http.Request, most int64) (json.RawMessage, error) {
-	mediaType, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return nil, errors.New(id, "Content-Type: expected JSON in UTF-8", http.StatusUnsupportedMediaType)
+	if err := expectJSON(r.Header.Get("Content-Type")); err != nil {
+		return nil, err
 	}
-	switch mediaType {
-	case "", "application/json", "application/x-www-form-urlencoded": // the last is what curl says of any body
-	default:
-		return nil, errors.New(id, "Content-Type: expected application/json", http.StatusUnsupportedMediaType)
-	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	b, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength, most)
 	if err == nil {
 		return objectOf(b)
 	}
@@ -43,6 +37,36 @@ func bodyOf(w http.ResponseWriter, r *http.Request, most int64) (json.RawMessage
 	default:
 		return nil, errors.BadRequest(id, "body: it could not be read to its end")
 	}
+}
+
+// expectJSON refuses a content type that is none of JSON's.
+func expectJSON(contentType string) error {
+	if contentType == "application/json" { // as almost everybody says it
+		return nil
+	}
+	mediaType, parameters, _ := mime.ParseMediaType(contentType)
+	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return errors.New(id, "Content-Type: expected JSON in UTF-8", http.StatusUnsupportedMediaType)
+	}
+	switch mediaType {
+	case "", "application/json", "application/x-www-form-urlencoded": // the last is what curl says of any body
+		return nil
+	default:
+		return errors.New(id, "Content-Type: expected application/json", http.StatusUnsupportedMediaType)
+	}
+}
+
+// roomAtOnce is how much memory a body is given because its caller says that it is so long. More of it gets more when it comes.
+const roomAtOnce = 4 << 10
+
+// readAll reads a body that is said to have a length, negative if it is not known, and has at most most bytes.
+func readAll(body io.Reader, length, most int64) ([]byte, error) {
+	if length < 0 || length > min(most, roomAtOnce) {
+		return io.ReadAll(body)
+	}
+	b := make([]byte, length)
+	_, err := io.ReadFull(body, b)
+	return b, err
 }
 
 func objectOf(b []byte) (json.RawMessage, error) {
@@ -78,17 +102,18 @@ func queryOf(r *http.Request, truths map[string]bool) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge.
+// metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge. Its
+// keys are written as they go out.
 func metadataOf(r *http.Request) (metadata.Metadata, error) {
 	md := metadata.Metadata{
-		"Micro-Namespace": registry.DefaultDomain,
-		"X-Forwarded-For": peer(r),
-		requestIDHeader:   requestID(r.Context()),
+		"micro-namespace": registry.DefaultDomain,
+		"x-forwarded-for": peer(r),
+		"x-request-id":    requestID(r.Context()),
 	}
 	switch authorization := r.Header.Values("Authorization"); len(authorization) {
 	case 0:
 	case 1:
-		md["Authorization"] = authorization[0]
+		md["authorization"] = authorization[0]
 	default:
 		// Whoever looks at a request before the API might have looked at another one of them.
 		return nil, errors.BadRequest(id, "Authorization: expected it once")

@@ -1,15 +1,33 @@
 package edge
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 // route is the RPC that a path stands for.
 type route struct{ service, endpoint string }
 
-// A part of a path becomes part of a service's or a method's name.
-var validPart = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`)
+// isPart tells whether a part of a path can be part of a service's or a method's name: letters and digits, a letter first,
+// and hyphens between them.
+func isPart(s string) bool {
+	if len(s) > maxPart || s == "" || !isLetter(s[0]) {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case isLetter(c), isDigit(c):
+		case c == '-' && s[i-1] != '-' && i+1 < len(s):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// maxPart is how many bytes a part of a path may have.
+const maxPart = 64
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // routeOf translates as Micro's API does: /customers/Create is Customers.Create of the service customers,
 // /customers/Keys/VerifyKey is Keys.VerifyKey of the same. Words may be written in lower case and with hyphens:
@@ -20,7 +38,7 @@ func routeOf(path string) (route, bool) {
 		return route{}, false
 	}
 	for _, p := range parts {
-		if len(p) > 64 || !validPart.MatchString(p) {
+		if !isPart(p) {
 			return route{}, false
 		}
 	}
@@ -29,6 +47,9 @@ func routeOf(path string) (route, bool) {
 
 // camel turns verify-key into VerifyKey.
 func camel(s string) string {
+	if !strings.Contains(s, "-") && s[0] <= 'Z' {
+		return s
+	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(s, "-") {
 		b.WriteString(strings.ToUpper(word[:1]) + word[1:])

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -119,13 +118,30 @@ func bracketed(host string) string {
 	return host
 }
 
-// validName is a DNS name in small letters; an international one in its ASCII form.
-var validName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+// isName tells whether a text is a DNS name in small letters; an international one in its ASCII form. Only the last label
+// has no underscore.
+func isName(name string) bool {
+	for more := true; more; {
+		var label string
+		label, name, more = strings.Cut(name, ".")
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			switch c := label[i]; {
+			case c >= 'a' && c <= 'z', isDigit(c), c == '-', c == '_' && more:
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // isHost tells whether a text is a name or an IP address as they are compared.
 func isHost(host string) bool {
 	if ip := net.ParseIP(host); ip != nil {
 		return ip.String() == host
 	}
-	return len(host) <= 253 && validName.MatchString(host)
+	return len(host) <= 253 && isName(host)
 }

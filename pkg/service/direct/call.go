@@ -9,6 +9,7 @@ import (
 
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/util/codec/bytes"
+	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -28,31 +29,32 @@ func (c *Client) Call(ctx context.Context, req client.Request, rsp any, opts ...
 	if req == nil || rsp == nil {
 		return failure(http.StatusInternalServerError, "a call needs a request and a place for the answer")
 	}
-	settings := *c.settings.Load()
+	out := &outgoing{req: req, rsp: rsp, settings: *c.settings.Load(), path: path(req.Service(), req.Endpoint())}
 	for _, o := range opts {
-		o(&settings)
+		o(&out.settings)
 	}
+	var room [2 * usualHeader]string
+	header := c.header(ctx, out.settings.AuthToken, room[:0])
 	if deadline, ok := ctx.Deadline(); ok {
-		settings.RequestTimeout = time.Until(deadline)
+		out.settings.RequestTimeout = time.Until(deadline)
 	} else {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, settings.RequestTimeout)
+		ctx, cancel = context.WithTimeout(ctx, out.settings.RequestTimeout)
 		defer cancel()
 	}
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
-	enc, body, err := encodeBody(req)
-	if err != nil {
+	var err error
+	if out.encoding, out.body, err = encodeBody(req); err != nil {
 		return err
 	}
-	t, err := c.find(req.Service(), settings.Address)
+	t, err := c.find(req.Service(), out.settings.Address)
 	if err != nil {
 		return failure(http.StatusServiceUnavailable, err.Error())
 	}
 	c.budget.earn()
-	out := outgoing{req: req, rsp: rsp, encoding: enc, body: body, settings: settings, path: path(req.Service(), req.Endpoint())}
-	return c.try(c.withHeader(ctx, settings.AuthToken), &t, &out)
+	return c.try(metadata.AppendToOutgoingContext(ctx, header...), &t, out)
 }
 
 // outgoing is a call that is ready to be made.

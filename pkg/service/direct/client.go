@@ -22,6 +22,7 @@ type Client struct {
 	config    Config
 	directory *directory
 	budget    budget
+	bearer    bearer
 	// settings are the call options that calls start from.
 	settings atomic.Pointer[client.CallOptions]
 	initMu   sync.Mutex
@@ -139,7 +140,7 @@ func (c *Client) find(service string, addresses []string) (target, error) {
 	}
 	t.fixed = make([]*peer, len(addresses))
 	for i, addr := range addresses {
-		p, err := c.directory.pool.byAddress(addr)
+		p, err := c.directory.pool.byAddress(addr, service)
 		if err != nil {
 			return t, err
 		}

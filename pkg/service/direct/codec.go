@@ -46,11 +46,7 @@ var (
 
 func newEncoding(name string, marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) *encoding {
 	e := &encoding{name: name, marshal: marshal, unmarshal: unmarshal}
-	e.options = []grpc.CallOption{
-		grpc.ForceCodecV2(wire{e}),
-		grpc.MaxCallSendMsgSize(MaxMessage),
-		grpc.MaxCallRecvMsgSize(MaxMessage),
-	}
+	e.options = []grpc.CallOption{grpc.ForceCodecV2(wire{e})}
 	return e
 }
 

@@ -196,6 +196,7 @@ func (d *directory) update(e *entry, listed map[string]bool, complete bool, now 
 			continue
 		}
 		e.members[addr] = &member{peer: p}
+		d.pool.states.join(p, e.name)
 		changed = true
 	}
 	var gone []*peer
@@ -208,6 +209,7 @@ func (d *directory) update(e *entry, listed map[string]bool, complete bool, now 
 		}
 		if complete || now.Sub(m.missing) >= d.config.Forget {
 			delete(e.members, addr)
+			d.pool.states.leave(m.peer, e.name)
 			gone = append(gone, m.peer)
 			changed = true
 		}
@@ -243,6 +245,7 @@ func (d *directory) forget(e *entry) bool {
 func (d *directory) drop(e *entry) {
 	e.nodes.Store(new([]*peer))
 	for _, m := range e.members {
+		d.pool.states.leave(m.peer, e.name)
 		m.peer.release()
 	}
 }

@@ -3,11 +3,13 @@ package direct
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/micro/micro/v3/service/auth"
-	"github.com/micro/micro/v3/service/context/metadata"
 	microauth "github.com/micro/micro/v3/util/auth"
 	grpcmetadata "google.golang.org/grpc/metadata"
+
+	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
 const (
@@ -15,32 +17,67 @@ const (
 	authorizationKey = "authorization"
 )
 
-// withHeader returns the context of an outgoing call: what is known of the call that it is made for travels on, as Micro
+// usualHeader is how many pairs of a key and a value a call mostly sends along, at most.
+const usualHeader = 12
+
+// header adds to pairs what an outgoing call sends along: what is known of the call that it is made for travels on, as Micro
 // has it, and with the own token the call is the service's own.
-func (c *Client) withHeader(ctx context.Context, ownToken bool) context.Context {
-	md, _ := metadata.FromContext(ctx)
-	namespace, token := "", ""
-	_, known := md["Micro-Namespace"]
-	if !known || ownToken {
+func (c *Client) header(ctx context.Context, ownToken bool, pairs []string) []string {
+	md, traceparent := telemetry.Outgoing(ctx)
+	begin, known := len(pairs), false
+	var namespace, token string
+	if ownToken {
 		namespace, token = c.config.Credentials()
 	}
-	ownToken = ownToken && token != ""
-
-	pairs := make([]string, 0, 2*len(md)+4)
-	for key, value := range md {
-		key = strings.ToLower(key)
-		if ofOneHop(key) || ownToken && key == authorizationKey {
+	if traceparent != "" {
+		pairs = append(pairs, telemetry.Header, traceparent)
+	}
+	if token != "" {
+		pairs = append(pairs, authorizationKey, c.bearer.of(token))
+	}
+	own := len(pairs)
+	for name, value := range md {
+		key := strings.ToLower(name)
+		if ofOneHop(key) {
 			continue
 		}
-		pairs = append(pairs, key, value)
+		known = known || key == namespaceKey
+		switch i := indexOf(key, pairs, begin); {
+		case i < 0:
+			pairs = append(pairs, key, value)
+		case i >= own && name != key: // Micro's own functions would have written what came with a call like this, too
+			pairs[i+1] = value
+		}
+	}
+	if !known && !ownToken {
+		namespace, _ = c.config.Credentials()
 	}
 	if !known && namespace != "" {
 		pairs = append(pairs, namespaceKey, namespace)
 	}
-	if ownToken {
-		pairs = append(pairs, authorizationKey, microauth.BearerScheme+token)
+	return pairs
+}
+
+// bearer is the Authorization header of the own token, which is a long text that lasts for some thousand calls.
+type bearer struct{ last atomic.Pointer[string] }
+
+func (b *bearer) of(token string) string {
+	if last := b.last.Load(); last != nil && (*last)[len(microauth.BearerScheme):] == token {
+		return *last
 	}
-	return grpcmetadata.AppendToOutgoingContext(ctx, pairs...)
+	text := microauth.BearerScheme + token
+	b.last.Store(&text)
+	return text
+}
+
+// indexOf finds a key in pairs; -1 if it is not there.
+func indexOf(key string, pairs []string, from int) int {
+	for i := from; i < len(pairs); i += 2 {
+		if pairs[i] == key {
+			return i
+		}
+	}
+	return -1
 }
 
 // SoldKey is where a node says in the registry, with the value "true", that its service is sold. The registry itself writes

@@ -190,10 +190,10 @@ func TestPeerIsClosedAfterItsLastCall(t *testing.T) {
 func TestNamedAddressesAreKeptForAWhile(t *testing.T) {
 	t.Parallel()
 	o := newPool(func(*peer) {})
-	p, err := o.byAddress("127.0.0.1:1")
+	p, err := o.byAddress("127.0.0.1:1", "a")
 	require.NoError(t, err)
 	o.sweep()
-	again, err := o.byAddress("127.0.0.1:1")
+	again, err := o.byAddress("127.0.0.1:1", "a")
 	require.NoError(t, err)
 	require.Same(t, p, again)
 	o.sweep()

@@ -57,6 +57,8 @@ type peer struct {
 	readySince atomic.Int64
 	// named says that a caller named the address since the last sweep.
 	named atomic.Bool
+	// namedFor is the service that was first called at the address by its name. It belongs to the pool's lock.
+	namedFor string
 }
 
 // acquire adds a reference; false if the peer has none left and is being closed.
@@ -105,6 +107,7 @@ func (p *peer) changed(s connectivity.State, cause error) {
 	if was == s {
 		return
 	}
+	p.pool.states.changed(p)
 	switch s {
 	case connectivity.Ready:
 		p.aside.Store(0)
@@ -133,7 +136,8 @@ type pool struct {
 	// signal is raised when something has become reachable.
 	signal signal
 	// lost is told of a peer whose connection has gone.
-	lost func(*peer)
+	lost   func(*peer)
+	states states
 
 	mu     sync.RWMutex
 	peers  map[string]*peer
@@ -144,6 +148,12 @@ type pool struct {
 func newPool(lost func(*peer)) *pool {
 	return &pool{lost: lost, peers: make(map[string]*peer), named: make(map[string]*peer)}
 }
+
+// serviceConfig is what gRPC is told about every call. As an option of each call the same would be made anew each time.
+var serviceConfig = fmt.Sprintf(`{
+	"loadBalancingConfig": [{%q: {}}],
+	"methodConfig": [{"name": [{}], "maxRequestMessageBytes": %d, "maxResponseMessageBytes": %d}]
+}`, balancerName, MaxMessage, MaxMessage)
 
 var errClosed = errors.New("the client is closed")
 
@@ -161,7 +171,7 @@ func (o *pool) get(addr string) (*peer, error) {
 	p.refs.Store(1)
 	conn, err := grpc.NewClient(scheme+":///"+addr,
 		grpc.WithResolvers(resolverOf{p}),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+balancerName+`":{}}]}`),
+		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dial),
@@ -186,8 +196,9 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	return (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext(ctx, "tcp", addr)
 }
 
-// byAddress returns the peer at an address that a caller has named, without a reference. It is kept for a while after.
-func (o *pool) byAddress(addr string) (*peer, error) {
+// byAddress returns the peer at an address that a caller of a service has named, without a reference. It is kept for a while
+// after.
+func (o *pool) byAddress(addr, service string) (*peer, error) {
 	o.mu.RLock()
 	p, ok := o.named[addr]
 	o.mu.RUnlock()
@@ -199,7 +210,8 @@ func (o *pool) byAddress(addr string) (*peer, error) {
 		o.mu.Lock()
 		if p, ok = o.named[addr]; !ok {
 			p = held
-			o.named[addr] = p
+			o.named[addr], p.namedFor = p, service
+			o.states.join(p, service)
 		}
 		o.mu.Unlock()
 		if ok {
@@ -220,6 +232,7 @@ func (o *pool) sweep() {
 		if !p.named.Swap(false) {
 			delete(o.named, addr)
 			unused = append(unused, p)
+			o.states.leave(p, p.namedFor)
 		}
 	}
 	o.mu.Unlock()
@@ -243,6 +256,7 @@ func (o *pool) close() error {
 	peers := o.peers
 	o.peers, o.named = make(map[string]*peer), make(map[string]*peer)
 	o.mu.Unlock()
+	o.states.end()
 	var err error
 	for _, p := range peers {
 		err = errors.Join(err, p.conn.Close())

@@ -11,6 +11,7 @@ import (
 	"github.com/micro/micro/v3/util/codec"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // both says that either side may send any number of messages: Micro's requests do not tell which side does.
@@ -35,6 +36,7 @@ func (c *Client) Stream(ctx context.Context, req client.Request, opts ...client.
 	if err != nil {
 		return nil, errUnreachable(req.Service())
 	}
+	header := c.header(ctx, settings.AuthToken, nil)
 	var cancel context.CancelFunc
 	if settings.StreamTimeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, settings.StreamTimeout)
@@ -42,7 +44,7 @@ func (c *Client) Stream(ctx context.Context, req client.Request, opts ...client.
 		ctx, cancel = context.WithCancel(ctx)
 	}
 	s := &stream{ctx: ctx, cancel: cancel, req: req, encoding: enc}
-	if err := c.open(c.withHeader(ctx, settings.AuthToken), &t, s, settings); err != nil {
+	if err := c.open(metadata.AppendToOutgoingContext(ctx, header...), &t, s, settings); err != nil {
 		cancel()
 		return nil, err
 	}

@@ -29,23 +29,22 @@ func Redact(text string) string {
 	return personal.ReplaceAllString(text, redacted)
 }
 
-// marks are what everything that personal finds has in it, in lower case. Almost no line has any of them, and looking for
-// them costs a tenth of the expression.
-var marks = []string{"@", "eyj", "bearer", "basic", "passw", "secret", "token", "api", "authorization"}
+// marks are what everything that personal finds has in it, by the first letter, in lower case. Almost no line has any of
+// them, and looking for them costs a tenth of the expression.
+var marks = [256][]string{
+	'a': {"api", "authorization"}, 'b': {"bearer", "basic"}, 'e': {"eyj"}, 'p': {"passw"}, 's': {"secret"}, 't': {"token"},
+}
 
 // suspicious tells whether there may be something to find. Letters beyond ASCII may stand for others.
 func suspicious(text string) bool {
 	for i := range len(text) {
-		switch text[i] | 0x20 {
-		case '@' | 0x20, 'e', 'b', 'p', 's', 't', 'a':
-			for _, mark := range marks {
-				if i+len(mark) <= len(text) && strings.EqualFold(text[i:i+len(mark)], mark) {
-					return true
-				}
-			}
-		}
-		if text[i] >= utf8.RuneSelf {
+		if text[i] == '@' || text[i] >= utf8.RuneSelf {
 			return true
+		}
+		for _, mark := range marks[text[i]|0x20] {
+			if i+len(mark) <= len(text) && strings.EqualFold(text[i:i+len(mark)], mark) {
+				return true
+			}
 		}
 	}
 	return false

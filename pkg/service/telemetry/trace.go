@@ -7,7 +7,8 @@ import (
 	"math/rand/v2"
 
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/metadata"
+
+	"github.com/m3o/backend/pkg/service/internal/lookup"
 )
 
 // Header is the name of the header in which a trace travels, by W3C Trace Context, as gRPC has it.
@@ -15,7 +16,7 @@ const Header = "traceparent"
 
 // incoming returns the trace of a call that has come; one that is not valid if it carries none.
 func incoming(ctx context.Context) trace.SpanContext {
-	if v := metadata.ValueFromIncomingContext(ctx, Header); len(v) == 1 {
+	if v := lookup.Incoming(ctx)[Header]; len(v) == 1 {
 		sc, _ := Parse(v[0])
 		return sc
 	}
