@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	runtimedebug "runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -39,10 +38,6 @@ const (
 	RegisterTTL = 10 * time.Second
 	// DrainTimeout is how long a service that stops waits for the calls it is working on.
 	DrainTimeout = 20 * time.Second
-	// GCPercent is how much the heap of a service grows before garbage is collected, unless GOGC or GOMEMLIMIT says
-	// something else. The heap of a service is a few MiB, of which Go would collect many times a second: with this it takes
-	// some ten MiB more, and a fifth less time for a call.
-	GCPercent = 400
 	// loopback is where a service listens unless MICRO_SERVICE_ADDRESS says otherwise: any free port, unreachable from
 	// other machines.
 	loopback = "127.0.0.1:0"
@@ -133,7 +128,7 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 func prepare() error {
 	supervisor.EndWithParent()
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		runtimedebug.SetGCPercent(GCPercent)
+		tuneGC()
 	}
 	dir, err := state.Locate("")
 	if err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,8 +67,47 @@ func (s *cannedSubscription) Nack(time.Duration, ...uint64) error { return nil }
 func (s *cannedSubscription) Extend(...uint64) error              { return nil }
 func (s *cannedSubscription) Close() error                        { return nil }
 
+// counter counts what was handled, for somebody who waits for it.
+type counter struct {
+	mu      sync.Mutex
+	handled int
+	changed chan struct{}
+}
+
+func newCounter() *counter { return &counter{changed: make(chan struct{}, 1)} }
+
+func (c *counter) add(n int) {
+	c.mu.Lock()
+	c.handled += n
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until so many more were handled.
+func (c *counter) wait(n int) error {
+	for {
+		c.mu.Lock()
+		enough := c.handled >= n
+		if enough {
+			c.handled -= n
+		}
+		c.mu.Unlock()
+		if enough {
+			return nil
+		}
+		select {
+		case <-c.changed:
+		case <-time.After(2 * time.Minute):
+			return errors.New("events do not come")
+		}
+	}
+}
+
 // counting is the effect of the benchmarks' consumers: how many events there were of each customer.
-func counting(handled chan<- int, customer func(e *events.Event) string) events.Handler {
+func counting(handled *counter, customer func(e *events.Event) string) events.Handler {
 	return func(ctx context.Context, tx database.Querier, batch []*events.Event) error {
 		counts := make(map[string]int64, customers)
 		for _, e := range batch {
@@ -88,7 +129,7 @@ func counting(handled chan<- int, customer func(e *events.Event) string) events.
 			}
 		}
 		n := len(batch)
-		database.AfterCommit(ctx, func() { handled <- n })
+		database.AfterCommit(ctx, func() { handled.add(n) })
 		return nil
 	}
 }
@@ -104,7 +145,7 @@ func measureInbox(ctx context.Context, report *bench.Report, dir string) error {
 		if err != nil {
 			return err
 		}
-		handled := make(chan int, inboxEvents)
+		handled := newCounter()
 		if err := bus.Consume(events.Consumer{
 			Topic: "bench", Handle: counting(handled, func(e *events.Event) string { return string(e.Payload) }),
 		}); err != nil {
@@ -114,13 +155,8 @@ func measureInbox(ctx context.Context, report *bench.Report, dir string) error {
 		if err := bus.Start(); err != nil {
 			return err
 		}
-		for left := inboxEvents; left > 0; {
-			select {
-			case n := <-handled:
-				left -= n
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		if err := handled.wait(inboxEvents); err != nil {
+			return err
 		}
 		took := time.Since(began)
 		bar := 200_000.0

@@ -10,12 +10,11 @@ import (
 
 	"github.com/m3o/backend/pkg/bench"
 	"github.com/m3o/backend/pkg/bench/process"
-	"github.com/m3o/backend/pkg/service"
 )
 
 const (
 	pipelineEvents = 200_000
-	backlog        = 1_000_000
+	backlog        = 200_000
 	idleEvents     = 201
 )
 
@@ -28,7 +27,7 @@ func measurePipeline(_ context.Context, report *bench.Report, dir string) error 
 		return err
 	}
 	ps := &process.Group{Dir: dir, Env: []string{
-		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false",
+		"MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false",
 		process.KeysEnv + "=" + keys, process.TokenEnv + "=" + token, dirEnv + "=" + dir,
 	}}
 	defer ps.Stop()

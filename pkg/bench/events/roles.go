@@ -3,10 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	microevents "github.com/micro/micro/v3/service/events"
@@ -128,12 +128,12 @@ func runConsumer() error {
 	if err != nil {
 		return err
 	}
-	handled := make(chan int, 1_000_000)
-	var delay time.Duration
+	handled := newCounter()
+	var delay atomic.Int64
 	count := counting(handled, func(e *events.Event) string { return e.Aggregate })
 	if err := b.Consume(events.Consumer{Topic: "bench", Handle: events.Batch(
 		func(ctx context.Context, tx database.Querier, batch []*events.Event, messages []*testproto.Happened) error {
-			delay = time.Since(time.Unix(0, messages[len(messages)-1].Number))
+			delay.Store(int64(time.Since(time.Unix(0, messages[len(messages)-1].Number))))
 			return count(ctx, tx, batch)
 		})}); err != nil {
 		return err
@@ -151,16 +151,11 @@ func runConsumer() error {
 			continue
 		}
 		if n == 0 {
-			fmt.Println(float64(delay.Microseconds()) / 1000)
+			fmt.Println(float64(delay.Load()) / float64(time.Millisecond))
 			continue
 		}
-		for left := n; left > 0; {
-			select {
-			case done := <-handled:
-				left -= done
-			case <-time.After(2 * time.Minute):
-				return errors.New("events do not come")
-			}
+		if err := handled.wait(n); err != nil {
+			return err
 		}
 		fmt.Println(n)
 	}
