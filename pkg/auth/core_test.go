@@ -21,6 +21,7 @@ import (
 
 	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/errors"
+	_ "github.com/m3o/backend/pkg/events/stream/proto"
 )
 
 func coreMethod(t *testing.T, name protoreflect.FullName) protoreflect.MethodDescriptor {

@@ -176,7 +176,7 @@ func consumeOptions(req *pb.ConsumeRequest) ([]events.ConsumeOption, error) {
 		}
 		opts = append(opts, events.WithAutoAck(false, wait))
 	}
-	if req.RetryLimit > 0 { // 0 is what somebody says who knows nothing of it
+	if req.RetryLimit >= 0 {
 		opts = append(opts, events.WithRetryLimit(int(min(req.RetryLimit, 1<<30))))
 	}
 	return opts, nil

@@ -207,7 +207,7 @@ func (e *Engine) Check(context.Context) error {
 	return e.space.check()
 }
 
-// Close ends all subscriptions and stops the engine. Everything is on the disk when it returns.
+// Close ends all subscriptions and stops the engine.
 func (e *Engine) Close() error {
 	e.closing.Do(func() {
 		e.log.quiet.Store(true)
