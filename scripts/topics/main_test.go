@@ -89,7 +89,9 @@ func TestShape(t *testing.T) {
 		}, customersProto + ": go_package has to end with ;customersevents"},
 		"no EventType": {func(f files, _ fstest.MapFS) { types(f, requestsProto).Name = proto.String("Type") },
 			requestsProto + ": there has to be an enum EventType"},
-		"a first type that is one": {func(f files, _ fstest.MapFS) { types(f, requestsProto).Value[0].Name = proto.String("EventTypeCreated") },
+		"a first type that is one": {func(f files, _ fstest.MapFS) {
+			types(f, requestsProto).Value[0].Name = proto.String("EventTypeCreated")
+		},
 			requestsProto + ": value 0 of EventType is EventTypeCreated and has to be EventTypeUnknown"},
 		"a type by another name": {func(f files, _ fstest.MapFS) { types(f, requestsProto).Value[1].Name = proto.String("REQUESTS") },
 			requestsProto + ": REQUESTS of EventType has to begin with EventType"},
