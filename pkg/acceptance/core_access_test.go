@@ -27,6 +27,7 @@ import (
 	"github.com/m3o/backend/pkg/acceptance/client"
 	access "github.com/m3o/backend/pkg/auth"
 	_ "github.com/m3o/backend/pkg/auth/sessions"
+	_ "github.com/m3o/backend/pkg/events/stream/proto"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -76,6 +77,10 @@ var validCore = map[string]string{
 	"events.Stream.Consume": `{"topic": "%s", "group": "table", "auto_ack": true}`,
 	"events.Store.Read":     `{"topic": "%s", "limit": 1}`,
 	"events.Store.Write":    `{"event": {"id": "%s", "topic": "table", "payload": "e30="}}`,
+
+	"eventstream.Batch.Publish":   `{"events": [{"topic": "table", "payload": "e30="}]}`,
+	"eventstream.Batch.Subscribe": `{"open": {"topic": "table"}}`,
+	"eventstream.Batch.Read":      `{"topic": "table", "limit": 1}`,
 
 	"broker.Broker.Publish":   `{"topic": "%s", "message": {"body": "e30="}}`,
 	"broker.Broker.Subscribe": `{"topic": "%s"}`,
@@ -127,6 +132,8 @@ func coreMethods(t *testing.T) map[protoreflect.MethodDescriptor]string {
 		switch found[m] = string(m.ParentFile().Package()); found[m] {
 		case "sessions":
 			found[m] = "auth"
+		case "eventstream":
+			found[m] = "events"
 		case "debug":
 			found[m] = "config" // it is on every service
 		}

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// core are the policies of Micro's own RPCs, whose protos declare none: what is not listed is served to nobody. The names
-// of parts of the platform stand where one part asks another.
+// core are the policies of Micro's own RPCs, whose protos declare none, and of those of ours that stand beside them: what is
+// not listed is served to nobody. The names of parts of the platform stand where one part asks another.
 var core = map[protoreflect.FullName]rule{
 	// A service has to log in before anything is known of it, and everybody else logs in here, too. The handler decides
 	// who may make, change and delete which account.
@@ -53,6 +53,11 @@ var core = map[protoreflect.FullName]rule{
 	"events.Store.Read":     {access: ForService},
 	"events.Store.Write":    {access: ForAdmin},
 
+	// Ours, for what any service cannot do without either.
+	"eventstream.Batch.Publish":   {access: ForService},
+	"eventstream.Batch.Subscribe": {access: ForService},
+	"eventstream.Batch.Read":      {access: ForService},
+
 	"broker.Broker.Publish":   {access: ForService},
 	"broker.Broker.Subscribe": {access: ForService},
 
@@ -83,7 +88,7 @@ var (
 	ownBlobs = map[string]limit{"options.namespace": ownName.orElse(issuer)}
 )
 
-// CoreMethods are the names of the RPCs of Micro that have a policy.
+// CoreMethods are the names of the RPCs that have a policy here.
 func CoreMethods() []protoreflect.FullName {
 	var names []protoreflect.FullName
 	for name := range core {

@@ -28,8 +28,8 @@ const (
 	ForAdmin
 	// ForGateway lets the gateway call.
 	ForGateway
-	// ForService lets every service of the platform call, and admins. Only Micro's own RPCs are of this sort: what no
-	// service can do without.
+	// ForService lets every service of the platform call, and admins. Only RPCs of the platform itself are of this sort:
+	// what no service can do without.
 	ForService
 	// ForAccount lets everybody call who has an account. Only Micro's own RPCs are of this sort.
 	ForAccount

@@ -30,6 +30,9 @@ type DB struct {
 // Dialect says which database it is.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
+// Name is the service's, with which the names of all its tables begin.
+func (db *DB) Name() string { return db.name }
+
 // Ping finds out whether the database can be reached, for a check of the service's health.
 func (db *DB) Ping(ctx context.Context) error { return translate(db.read.PingContext(ctx)) }
 
@@ -65,7 +68,24 @@ func (r *Row) Scan(dest ...any) error { return translate(r.row.Scan(dest...)) }
 // anything: changes go through Tx.
 func (db *DB) Read() Reader { return querier{db.read, db.dialect} }
 
+// transaction is what is known of a transaction while it goes on.
+type transaction struct {
+	db        *DB
+	committed []func()
+}
+
 type inTx struct{}
+
+// AfterCommit has f called when the transaction whose context ctx is has committed: to wake up somebody who looks for what
+// it has written, and nothing more, as f is not called if the process dies before, or commits without knowing it. Outside of
+// a transaction it is called at once.
+func AfterCommit(ctx context.Context, f func()) {
+	if t, ok := ctx.Value(inTx{}).(*transaction); ok {
+		t.committed = append(t.committed, f)
+		return
+	}
+	f()
+}
 
 // Tx runs f in a transaction, which it commits when f returns nil and rolls back when f returns an error or panics; the
 // error is returned as it is. It may run f several times (see the package's guarantees), so that f must not do anything
@@ -73,10 +93,21 @@ type inTx struct{}
 //
 // The context that f gets must be used for its queries. A Tx inside of f is an error: it could only wait for itself.
 func (db *DB) Tx(ctx context.Context, f func(ctx context.Context, tx Querier) error) error {
-	if ctx.Value(inTx{}) == db {
+	if t, ok := ctx.Value(inTx{}).(*transaction); ok && t.db == db {
 		return errors.New("database: a transaction was begun inside of another")
 	}
-	return retry(ctx, func() error { return db.once(context.WithValue(ctx, inTx{}, db), f) })
+	var t *transaction
+	err := retry(ctx, func() error {
+		t = &transaction{db: db}
+		return db.once(context.WithValue(ctx, inTx{}, t), f)
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range t.committed {
+		f()
+	}
+	return nil
 }
 
 func (db *DB) once(ctx context.Context, f func(ctx context.Context, tx Querier) error) (err error) {
@@ -114,7 +145,7 @@ func retry(ctx context.Context, f func() error) error {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || !passing(err) || attempt == maxAttempts {
+		if err == nil || !Passing(err) || attempt == maxAttempts {
 			return err
 		}
 		// A random part, so that those who collided do not collide again.

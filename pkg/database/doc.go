@@ -17,7 +17,11 @@
 //
 // In migrations, and only there, COLLATE "C" says that a text is ordered by its bytes, which SQLite does anyway. A
 // column that is paged or searched by prefix has to have it: other orders differ from one PostgreSQL server to the next,
-// and cannot use an index for a prefix.
+// and cannot use an index for a prefix. BIGSERIAL PRIMARY KEY numbers rows; SQLite begins again at 1 when the table is
+// empty. /* WITHOUT ROWID */ behind a table keeps it on SQLite in the index of its primary key, which is worth it for
+// small rows that are never looked for otherwise.
+//
+// Statements that take many rows at once are cut into few sizes (Chunks, Values), each of which is prepared once.
 //
 // Every table is named <service>_<table>, and its times are BIGINT, in microseconds since 1970 UTC.
 //

@@ -118,8 +118,8 @@ func translateSQLite(e sqlite3.Error) error {
 	return c
 }
 
-// passing says whether the same transaction may well succeed when it is tried again at once.
-func passing(err error) bool {
+// Passing says whether the same transaction may well succeed when it is tried again at once.
+func Passing(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		// Serialization failure, deadlock, lock not available.
 		return e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03"

@@ -1,10 +1,12 @@
 package database
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -14,8 +16,20 @@ import (
 const upAttempts = 5
 
 // Up brings the schema up to the newest migration. It is an error when the schema is newer than that.
-func (db *DB) Up(ctx context.Context) error {
-	p, err := db.provider()
+func (db *DB) Up(ctx context.Context) error { return db.up(ctx, db.name+"_migrations", db.migrations) }
+
+// Extend brings the tables up to date that a part of pkg keeps in the database of each service that uses it, beside the
+// service's own. In the part's migrations the word SERVICE stands for the service's name, as in SERVICE_outbox. The part's
+// name is one word.
+func (db *DB) Extend(ctx context.Context, part string, migrations fs.FS) error {
+	named := rewrittenMigrations{migrations, func(text []byte) []byte {
+		return bytes.ReplaceAll(text, []byte("SERVICE_"), []byte(db.name+"_"))
+	}}
+	return db.up(ctx, db.name+"_"+part+"_migrations", named)
+}
+
+func (db *DB) up(ctx context.Context, table string, migrations fs.FS) error {
+	p, err := db.provider(table, migrations)
 	if err != nil {
 		return err
 	}
@@ -39,7 +53,7 @@ func (db *DB) Up(ctx context.Context) error {
 
 // Down takes back every migration, and all data with them. It is for tests and tools.
 func (db *DB) Down(ctx context.Context) error {
-	p, err := db.provider()
+	p, err := db.provider(db.name+"_migrations", db.migrations)
 	if err != nil {
 		return err
 	}
@@ -61,16 +75,16 @@ func (db *DB) refuseNewer(ctx context.Context, p *goose.Provider) error {
 	return nil
 }
 
-func (db *DB) provider() (*goose.Provider, error) {
+func (db *DB) provider(table string, migrations fs.FS) (*goose.Provider, error) {
 	options := []goose.ProviderOption{
-		goose.WithTableName(db.name + "_migrations"),
+		goose.WithTableName(table),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithLogger(goose.NopLogger()),
 	}
-	dialect, migrations := goose.DialectPostgres, db.migrations
+	dialect := goose.DialectPostgres
 	switch db.dialect {
 	case SQLite:
-		dialect, migrations = goose.DialectSQLite3, sqliteMigrations{db.migrations}
+		dialect, migrations = goose.DialectSQLite3, rewrittenMigrations{migrations, forSQLite}
 	case PostgreSQL:
 		options = append(options, goose.WithSessionLocker(migrationLock{db.name}))
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -30,8 +31,13 @@ func (d Dialect) rewrite(query string) string {
 	if q, ok := rewritten.Load(query); ok {
 		return q.(string)
 	}
+	inOrder := numberedInOrder(query)
 	q := outsideQuotes(query, func(part string) string {
-		return strings.ReplaceAll(forUpdate.ReplaceAllString(part, ""), "$", "?")
+		part = forUpdate.ReplaceAllString(part, "")
+		if inOrder {
+			return numbered.ReplaceAllString(part, "?")
+		}
+		return strings.ReplaceAll(part, "$", "?")
 	})
 	rewritesLock.Lock()
 	defer rewritesLock.Unlock()
@@ -40,6 +46,26 @@ func (d Dialect) rewrite(query string) string {
 		rewritten.Store(query, q)
 	}
 	return q
+}
+
+// numbered is a placeholder of an argument.
+var numbered = regexp.MustCompile(`\$\d+`)
+
+// numberedInOrder tells whether the arguments of a query stand in it one after the other, each once. Then they need no
+// numbers, for each of which SQLite looks through all those before.
+func numberedInOrder(query string) bool {
+	next := 1
+	outsideQuotes(query, func(part string) string {
+		for _, found := range numbered.FindAllString(part, -1) {
+			if next > 0 && found == "$"+strconv.Itoa(next) {
+				next++
+			} else {
+				next = 0
+			}
+		}
+		return part
+	})
+	return next > 0
 }
 
 // outsideQuotes applies f to the parts of a query that are not inside of quotes or double quotes.
@@ -64,13 +90,29 @@ func outsideQuotes(query string, f func(string) string) string {
 	return b.String()
 }
 
-// byteOrder is how a migration says that a text is ordered by its bytes.
-var byteOrder = regexp.MustCompile(`(?i)\s+COLLATE\s+"C"`)
+var (
+	// byteOrder is how a migration says that a text is ordered by its bytes.
+	byteOrder = regexp.MustCompile(`(?i)\s+COLLATE\s+"C"`)
+	// counted is how a migration says that rows are numbered.
+	counted = regexp.MustCompile(`(?i)\bBIGSERIAL\b`)
+)
 
-// sqliteMigrations are migrations without what only PostgreSQL knows.
-type sqliteMigrations struct{ fs.FS }
+// keyOnly is how a migration says that a table is kept in the index of its primary key.
+const keyOnly = "/* WITHOUT ROWID */"
 
-func (m sqliteMigrations) Open(name string) (fs.File, error) {
+// forSQLite makes a migration, as it is written for PostgreSQL, one of SQLite.
+func forSQLite(text []byte) []byte {
+	text = counted.ReplaceAll(byteOrder.ReplaceAll(text, nil), []byte("INTEGER"))
+	return bytes.ReplaceAll(text, []byte(keyOnly), []byte("WITHOUT ROWID"))
+}
+
+// rewrittenMigrations are migrations of which each is changed.
+type rewrittenMigrations struct {
+	fs.FS
+	rewrite func(text []byte) []byte
+}
+
+func (m rewrittenMigrations) Open(name string) (fs.File, error) {
 	f, err := m.FS.Open(name)
 	if err != nil || !strings.HasSuffix(name, ".sql") {
 		return f, err
@@ -80,12 +122,14 @@ func (m sqliteMigrations) Open(name string) (fs.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &rewrittenFile{File: f, text: bytes.NewReader(byteOrder.ReplaceAll(text, nil))}, nil
+	return &rewrittenFile{File: f, text: bytes.NewReader(m.rewrite(text))}, nil
 }
 
 // Glob and ReadDir are the ones of the file system inside; goose asks for them.
-func (m sqliteMigrations) Glob(pattern string) ([]string, error)      { return fs.Glob(m.FS, pattern) }
-func (m sqliteMigrations) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(m.FS, name) }
+func (m rewrittenMigrations) Glob(pattern string) ([]string, error) { return fs.Glob(m.FS, pattern) }
+func (m rewrittenMigrations) ReadDir(name string) ([]fs.DirEntry, error) {
+	return fs.ReadDir(m.FS, name)
+}
 
 type rewrittenFile struct {
 	fs.File

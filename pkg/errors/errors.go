@@ -26,6 +26,7 @@ const (
 	KindConflict        Kind = 409 // the request does not fit the present state; reading it again may help
 	KindTooMany         Kind = 429 // the caller has to slow down; the same call may succeed later
 	KindInternal        Kind = 500 // it is not the caller's fault
+	KindUnavailable     Kind = 503 // something that the call needs is away or full; the same call may succeed later
 )
 
 // Error is what a core answers instead of a result.
@@ -95,6 +96,11 @@ func TooMany(format string, args ...any) *Error {
 	return build(KindTooMany, "", format, args)
 }
 
+// Unavailable says that something that the call needs is away or full for a while (503). Nothing was changed.
+func Unavailable(format string, args ...any) *Error {
+	return build(KindUnavailable, "", format, args)
+}
+
 func build(kind Kind, field, format string, args []any) *Error {
 	return &Error{Kind: kind, Field: field, Detail: fmt.Sprintf(format, args...)}
 }
@@ -111,14 +117,14 @@ func KindOf(err error) Kind {
 }
 
 // Permanent says whether the same attempt would fail again however often it is made, which is what a consumer of events
-// asks before it tries again. Refusals are permanent, except for TooMany; whatever is not known to be permanent is
+// asks before it tries again. Refusals are permanent, except for TooMany and Unavailable; whatever is not known to be permanent is
 // not, so that a passing fault never loses anything.
 func Permanent(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	switch KindOf(err) {
-	case KindInternal, KindTooMany:
+	case KindInternal, KindTooMany, KindUnavailable:
 		return false
 	default:
 		return true

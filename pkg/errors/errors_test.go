@@ -28,6 +28,7 @@ func TestKinds(t *testing.T) {
 		"not found":       {errors.NotFound("id", "no such customer"), 404, "id: no such customer", true},
 		"conflict":        {errors.Conflict("version", "is %d now", 3), 409, "version: is 3 now", true},
 		"too many":        {errors.TooMany("wait a minute"), 429, "wait a minute", false},
+		"unavailable":     {errors.Unavailable("full: try again later"), 503, "full: try again later", false},
 		"wrapped":         {fmt.Errorf("create: %w", errors.Invalid("name", "too long")), 400, "create: name: too long", true},
 		"anything else":   {io.ErrUnexpectedEOF, 500, "unexpected EOF", false},
 		"out of time":     {errors.NotFound("id", "gone").WithCause(context.DeadlineExceeded), 404, "id: gone", false},

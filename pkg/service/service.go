@@ -51,6 +51,7 @@ type Service struct {
 	micro    *micro.Service
 	server   *Server
 	observer *observer
+	onStart  []func() error
 	onStop   []func() error
 }
 
@@ -164,6 +165,10 @@ func (s *Service) Check(name string, f func(ctx context.Context) error) {
 // client.
 func (s *Service) Recorder() *telemetry.Recorder { return s.observer.recorder }
 
+// OnStart adds a function to be called when the service has begun to serve, as in srv.OnStart(bus.Start). When one fails,
+// Run does.
+func (s *Service) OnStart(f func() error) { s.onStart = append(s.onStart, f) }
+
 // OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
 // in the reverse of the order they were added in.
 func (s *Service) OnStop(f func() error) { s.onStop = append(s.onStop, f) }
@@ -200,8 +205,18 @@ func (s *Service) Run() error {
 	if err := s.micro.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start: %w", err), s.observer.stop())
 	}
+	for _, f := range s.onStart {
+		if err := f(); err != nil {
+			return errors.Join(fmt.Errorf("start: %w", err), s.end())
+		}
+	}
 	logger.Infof("%s serves at %s and has its metrics at %s", s.Name(), s.server.Options().Address, s.observer.monitor.Address())
 	<-stop
+	return s.end()
+}
+
+// end stops serving, answers what is being worked on, and undoes the start.
+func (s *Service) end() error {
 	s.observer.ready.Drain()
 
 	stopped := make(chan error, 1)

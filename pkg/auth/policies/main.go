@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/m3o/backend/pkg/auth"
+	_ "github.com/m3o/backend/pkg/events/stream/proto" // of ours, those that stand beside them
 )
 
 // The comments between which the tables stand.
@@ -78,7 +79,7 @@ func run(in io.Reader, name string) error {
 	return os.WriteFile(name, changed, 0o644) //nolint:gosec // a file of the source
 }
 
-// tableOf makes the table of all RPCs but those of protos inside of pkg, which are for tests.
+// tableOf makes the table of all RPCs but those of protos inside of pkg, which are for tests, and those of the other table.
 func tableOf(image []byte) (string, error) {
 	var set descriptorpb.FileDescriptorSet
 	if err := proto.Unmarshal(image, &set); err != nil {
@@ -96,6 +97,9 @@ func tableOf(image []byte) (string, error) {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
 			for j := range methods.Len() {
+				if slices.Contains(auth.CoreMethods(), methods.Get(j).FullName()) {
+					continue
+				}
 				row, failure := rowOf(methods.Get(j))
 				err = errors.Join(err, failure)
 				rows = append(rows, row)

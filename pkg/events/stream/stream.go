@@ -1,7 +1,3 @@
-// Package stream is an event stream in batches: Micro's events.Stream and events.Store, and beside them the same in
-// batches, each event with an id of its own, the time to the nanosecond, and a delivery that can be acknowledged or put
-// off by itself. The engines of pkg/platform implement Stream, and so does the client of the events service, so that one
-// suite of tests holds for all of them.
 package stream
 
 import (
@@ -23,7 +19,24 @@ const (
 	MaxTopic = 128
 	// MaxTopics is how many topics there may be.
 	MaxTopics = 1000
+	// MaxGroups is how many groups a topic may have.
+	MaxGroups = 1000
+	// MinAckWait is the shortest AckWait, and MaxAckWait the longest.
+	MinAckWait, MaxAckWait = 10 * time.Millisecond, 24 * time.Hour
+	// MaxInFlight is how many events may be delivered and not yet acknowledged.
+	MaxInFlight = 10000
+	// MaxDelay is how long a delivery may be put off.
+	MaxDelay = 24 * time.Hour
 )
+
+// What Options are when they are not given.
+const (
+	DefaultAckWait     = 30 * time.Second
+	DefaultMaxInFlight = 2000
+)
+
+// DefaultRead is how many events Read returns unless it is told how many.
+const DefaultRead = 250
 
 // IDKey is the key of an event's metadata that has its id, a UUID. An event that is published without gets one of version
 // 7 there, and events.Event.ID is the same. So the id survives on the way over Micro's own RPCs, which have no place for
@@ -41,8 +54,8 @@ type Stream interface {
 
 	// PublishBatch publishes events in their order, at most MaxBatch of any topics, and fills in ids and times that are
 	// missing. When it returns nil, all of them are in the stream and survive the death of any process; when it returns an
-	// error, any of them may be, and they may be published again under the ids they have. An error is an *errors.Error
-	// (pkg/errors) when the events are to blame, and errors.Permanent says so; any other error passes.
+	// error, of each topic's the first few may be, and they may be published again under the ids they have. An error is an
+	// *errors.Error (pkg/errors) when the events are to blame, and errors.Permanent says so; any other error passes.
 	//
 	// The epoch that it returns names the life of the machine, or of the engine, that holds the events in memory before
 	// they are on disk: as long as it is the same as before, nothing was lost that was acknowledged. When it has changed,
@@ -59,19 +72,20 @@ type Options struct {
 	// Topic is what is subscribed to. Required. It need not exist.
 	Topic string
 	// Group is whom an event is delivered to once. The stream remembers how far a group has come, also when nobody of it is
-	// there. Required.
+	// there. When it is empty, the subscription is a group of its own, of which nothing is left when it ends.
 	Group string
-	// Offset is from when on a group that is new gets events: those published at that time or later. The zero time is: all
-	// that the stream still has.
+	// Offset is from when on a group that is new gets events: those that came into the stream at that time or later, by the
+	// stream's clock. The zero time is: all that the stream still has. A time in the future is: from now on.
 	Offset time.Time
 	// AckWait is after how long an event that was not acknowledged is delivered again. When a member goes away, what it has
-	// not acknowledged is delivered again at once. 30 s when 0.
+	// not acknowledged is delivered again at once. 30 s when 0. What the member that came last says goes for its group.
 	AckWait time.Duration
 	// MaxInFlight is how many events may be delivered and not yet acknowledged, at most 10,000; 2,000 when 0. It bounds
 	// what the subscription takes of the memory of everybody involved: no more is sent meanwhile.
 	MaxInFlight int
 	// RetryLimit is how often an event is delivered again at most, before the stream gives it up for the group; 0 is
-	// without a limit.
+	// without a limit, and a negative number is never. What was on its way to a member that went away counts as delivered.
+	// What the member that came last says goes for its group.
 	RetryLimit int
 }
 
@@ -94,8 +108,11 @@ type Subscription interface {
 	// Ack says that deliveries need not be repeated. That it returns nil does not mean that the stream has kept it yet: an
 	// event may be delivered again after an acknowledgement.
 	Ack(tags ...uint64) error
-	// Nack has deliveries repeated after a delay, to the same group only.
+	// Nack has deliveries repeated after a delay, to the same group only. A delay may be shorter after an engine was killed.
 	Nack(delay time.Duration, tags ...uint64) error
-	// Close ends the subscription; what is not acknowledged is delivered to other members.
+	// Extend begins the AckWait of deliveries anew, for work that takes longer.
+	Extend(tags ...uint64) error
+	// Close ends the subscription; what is not acknowledged is delivered to other members. Of tags that a subscription does
+	// not know, or no more because their AckWait has passed, neither of these methods says anything.
 	Close() error
 }
