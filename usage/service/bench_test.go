@@ -14,23 +14,28 @@ import (
 	"github.com/m3o/backend/usage/service/migrations"
 )
 
-// BenchmarkCount measures what a consumer of requests does to the database, in transactions of 1,000 requests of 200
-// customers to 5 endpoints: of requests that nobody knew, and of such as were recorded before. On PostgreSQL it needs a
-// server: bin/withpostgres go test -bench Count ./usage/service.
+// BenchmarkCount measures what a consumer of requests does to the database, in transactions of 1,000 requests: of requests
+// that nobody knew and of such as were recorded before; of 100 customers who call one endpoint each, and, the worst that
+// there can be, of 1,000 different counters. On PostgreSQL it needs a server:
+//
+//	bin/withpostgres go test -run '^$' -bench Count ./usage/service
 func BenchmarkCount(b *testing.B) {
 	sources := map[string]func(testing.TB) databasetest.Source{"sqlite": databasetest.SQLite}
 	if os.Getenv(databasetest.AddressEnv) != "" {
 		sources["postgres"] = databasetest.PostgreSQL
 	}
 	for name, source := range sources {
-		for _, recorded := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/recorded=%v", name, recorded), func(b *testing.B) {
+		for _, tc := range []struct {
+			counters int
+			recorded bool
+		}{{100, false}, {100, true}, {1000, false}} {
+			b.Run(fmt.Sprintf("%s/counters=%d/recorded=%v", name, tc.counters, tc.recorded), func(b *testing.B) {
 				db := source(b).Open(b, "usage", migrations.FS)
 				u, _ := setup(b, db)
 				batches := make([][]service.Request, b.N)
 				for i := range batches {
-					batches[i] = load(1000)
-					if recorded {
+					batches[i] = load(tc.counters)
+					if tc.recorded {
 						_, err := u.Record(b.Context(), uuid.NewString(), batches[i])
 						require.NoError(b, err)
 					}
@@ -51,7 +56,7 @@ func BenchmarkRecord(b *testing.B) {
 	u, _ := setup(b, databasetest.Open(b, "usage", migrations.FS))
 	batches := make([][]service.Request, b.N)
 	for i := range batches {
-		batches[i] = load(1000)
+		batches[i] = load(100)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -62,11 +67,12 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportMetric(float64(b.N*1000)/b.Elapsed().Seconds(), "requests/s")
 }
 
-func load(n int) []service.Request {
-	list := requests(n)
+// load is a batch of so many counters.
+func load(counters int) []service.Request {
+	list := requests(service.MaxBatch)
 	for i := range list {
-		list[i].CustomerID = fmt.Sprintf("0190aaaa-0000-7000-8000-%012d", i%200)
-		list[i].Endpoint = fmt.Sprintf("Endpoint%d", i/200)
+		list[i].CustomerID = fmt.Sprintf("0190aaaa-0000-7000-8000-%012d", i%min(counters, 200))
+		list[i].Endpoint = fmt.Sprintf("Endpoint%d", i%counters/200)
 		list[i].Time = list[i].Time.Add(time.Duration(i) * time.Millisecond)
 	}
 	return list

@@ -32,10 +32,10 @@ func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Reque
 		return err
 	}
 	daily, monthly := sums(fresh)
-	if err := add(ctx, tx, addDaily, daily); err != nil {
+	if err := add(ctx, tx, "usage_daily", "day", daily); err != nil {
 		return fmt.Errorf("count the requests of days: %w", err)
 	}
-	if err := add(ctx, tx, addMonthly, monthly); err != nil {
+	if err := add(ctx, tx, "usage_monthly", "month", monthly); err != nil {
 		return fmt.Errorf("count the requests of months: %w", err)
 	}
 	return nil

@@ -6,116 +6,80 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
 )
 
-// maxRows is how many rows a statement has at most. With five arguments a row that is far from the 32,766 that SQLite takes
-// and the 65,535 that PostgreSQL takes.
-const maxRows = 1000
+// Each transaction that accepts or counts requests puts a mark on them, a random number, by which it finds those that were
+// new to it: below 0 when they were accepted and are to be counted, above 0 when they were counted. In most cases all or none
+// are new, and the number of changed rows says which without a look at each.
 
-// chunk is how many of n rows the next statement is to have: maxRows, or a power of two. So there are few statements, which
-// both databases and pkg/database remember.
-func chunk(n int) int {
-	if n >= maxRows {
-		return maxRows
-	}
-	size := 1
-	for 2*size <= n {
-		size *= 2
-	}
-	return size
-}
-
-// statement is a statement about any number of rows.
-type statement struct {
-	head string
-	// row writes a row whose first argument has a number.
-	row  func(first int) string
-	args int // of a row
-	// shared is how many arguments there are before those of the rows.
-	shared int
-	tail   string
-	texts  sync.Map // by the number of rows
-}
-
-// text returns the statement for a number of rows.
-func (s *statement) text(rows int) string {
-	if text, ok := s.texts.Load(rows); ok {
-		return text.(string)
-	}
-	var b strings.Builder
-	b.WriteString(s.head)
-	for i := range rows {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(s.row(1 + s.shared + i*s.args))
-	}
-	b.WriteString(s.tail)
-	s.texts.Store(rows, b.String())
-	return b.String()
-}
-
-// acceptIDs adds requests that are not known, and markIDs those that are not counted. Both return which.
-var (
-	acceptIDs = &statement{
-		head: `INSERT INTO usage_requests (id, counted, recorded) VALUES `,
-		row:  func(n int) string { return "($" + strconv.Itoa(n) + ", 0, $1)" }, args: 1, shared: 1,
-		tail: ` ON CONFLICT (id) DO NOTHING RETURNING id`,
-	}
-	markIDs = &statement{
-		head: `INSERT INTO usage_requests (id, counted, recorded) VALUES `,
-		row:  func(n int) string { return "($" + strconv.Itoa(n) + ", 1, $1)" }, args: 1, shared: 1,
-		tail: ` ON CONFLICT (id) DO UPDATE SET counted = 1 WHERE usage_requests.counted = 0 RETURNING id`,
-	}
-)
+func newMark() int64 { return 1 + rand.Int64N(math.MaxInt64) } //nolint:gosec // nobody gains by guessing it
 
 // accept remembers requests, sorted by id, and returns those that were not known.
 func accept(ctx context.Context, tx database.Querier, sorted []counted, now time.Time) ([]counted, error) {
-	fresh, err := changed(ctx, tx, acceptIDs, sorted, now)
+	fresh, err := remember(ctx, tx, sorted, -newMark(), now, `ON CONFLICT (id) DO NOTHING`)
 	if err != nil {
 		return nil, fmt.Errorf("accept requests: %w", err)
 	}
 	return fresh, nil
 }
 
-// markCounted marks requests, sorted by id, as counted, and returns those that were not.
+// markCounted remembers requests, sorted by id, as counted, and returns those that were not.
 func markCounted(ctx context.Context, tx database.Querier, sorted []counted, now time.Time) ([]counted, error) {
-	fresh, err := changed(ctx, tx, markIDs, sorted, now)
+	fresh, err := remember(ctx, tx, sorted, newMark(), now,
+		`ON CONFLICT (id) DO UPDATE SET mark = excluded.mark WHERE usage_requests.mark < 0`)
 	if err != nil {
 		return nil, fmt.Errorf("mark requests as counted: %w", err)
 	}
 	return fresh, nil
 }
 
-// changed runs a statement for requests, sorted by id, and returns those whose ids it returns.
-func changed(ctx context.Context, tx database.Querier, s *statement, sorted []counted, now time.Time) ([]counted, error) {
+// remember inserts requests, sorted by id, with a mark, and returns those that have it then.
+func remember(ctx context.Context, tx database.Querier, sorted []counted, mark int64, now time.Time, conflict string) ([]counted, error) {
 	fresh := make([]counted, 0, len(sorted))
-	args := make([]any, 0, 1+min(len(sorted), maxRows))
-	for len(sorted) > 0 {
-		part := sorted[:chunk(len(sorted))]
-		sorted = sorted[len(part):]
-		args = append(args[:0], now.UnixMicro())
+	recorded := now.UnixMicro()
+	args := make([]any, 0, 3*min(len(sorted), MaxBatch))
+	for from, to := range database.Chunks(len(sorted)) {
+		part := sorted[from:to]
+		args = args[:0]
 		for i := range part {
-			args = append(args, part[i].id[:])
+			args = append(args, part[i].id[:], mark, recorded)
 		}
-		var err error
-		if fresh, err = returned(ctx, tx, s.text(len(part)), args, part, fresh); err != nil {
+		result, err := tx.Exec(ctx, `
+			INSERT INTO usage_requests (id, mark, recorded) VALUES `+database.Values(len(part), 3)+" "+conflict, args...)
+		if err != nil {
 			return nil, err
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return nil, err
+		}
+		switch n {
+		case 0:
+		case int64(len(part)):
+			fresh = append(fresh, part...)
+		default:
+			if fresh, err = appendMarked(ctx, tx, fresh, part, mark); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return fresh, nil
 }
 
-// returned appends those of a part whose ids a statement returns.
-func returned(ctx context.Context, tx database.Querier, query string, args []any, part, fresh []counted) ([]counted, error) {
-	rows, err := tx.Query(ctx, query, args...)
+// appendMarked appends those of a part, sorted by id, that have a mark.
+func appendMarked(ctx context.Context, tx database.Querier, fresh, part []counted, mark int64) ([]counted, error) {
+	args := make([]any, 0, len(part)+1)
+	for i := range part {
+		args = append(args, part[i].id[:])
+	}
+	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT id FROM usage_requests WHERE id IN (%s) AND mark = $%d`,
+		database.Values(len(part), 1), len(part)+1), append(args, mark)...)
 	if err != nil {
 		return nil, err
 	}
@@ -127,37 +91,27 @@ func returned(ctx context.Context, tx database.Querier, query string, args []any
 		}
 		i, ok := slices.BinarySearchFunc(part, id, func(r counted, id sql.RawBytes) int { return bytes.Compare(r.id[:], id) })
 		if !ok {
-			return nil, errors.New("the database returned a request that it was not given")
+			return nil, errors.New("the database returned a request that it was not asked for")
 		}
 		fresh = append(fresh, part[i])
 	}
 	return fresh, rows.Err()
 }
 
-// addDaily and addMonthly add to the counters of days and of months.
-var addDaily, addMonthly = addTo("usage_daily", "day"), addTo("usage_monthly", "month")
-
-func addTo(table, begin string) *statement {
-	return &statement{
-		head: `INSERT INTO ` + table + ` (customer_id, ` + begin + `, api, endpoint, requests) VALUES `,
-		row:  func(n int) string { return fmt.Sprintf("($%d, $%d, $%d, $%d, $%d)", n, n+1, n+2, n+3, n+4) }, args: 5,
-		tail: ` ON CONFLICT (customer_id, ` + begin + `, api, endpoint)
-			DO UPDATE SET requests = ` + table + `.requests + excluded.requests`,
-	}
-}
-
-// add adds sums to counters.
-func add(ctx context.Context, tx database.Querier, s *statement, sums []sum) error {
-	args := make([]any, 0, 5*min(len(sums), maxRows))
-	for len(sums) > 0 {
-		part := sums[:chunk(len(sums))]
-		sums = sums[len(part):]
+// add adds sums to the counters of a table, in which the column of that name says when what they count begins.
+func add(ctx context.Context, tx database.Querier, table, begin string, sums []sum) error {
+	args := make([]any, 0, 5*min(len(sums), MaxBatch))
+	for from, to := range database.Chunks(len(sums)) {
 		args = args[:0]
-		for i := range part {
-			c := &part[i]
-			args = append(args, c.customer.String(), c.begin, c.api, c.endpoint, c.requests)
+		for i := from; i < to; i++ {
+			s := &sums[i]
+			args = append(args, s.customer.String(), s.begin, s.api, s.endpoint, s.requests)
 		}
-		if _, err := tx.Exec(ctx, s.text(len(part)), args...); err != nil {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO `+table+` (customer_id, `+begin+`, api, endpoint, requests) VALUES `+database.Values(to-from, 5)+`
+			ON CONFLICT (customer_id, `+begin+`, api, endpoint)
+			DO UPDATE SET requests = `+table+`.requests + excluded.requests`, args...)
+		if err != nil {
 			return err
 		}
 	}

@@ -7,14 +7,14 @@ CREATE TABLE usage_daily (
     endpoint    TEXT COLLATE "C" NOT NULL,
     requests    BIGINT           NOT NULL CHECK (requests >= 0),
     PRIMARY KEY (customer_id, day, api, endpoint)
-);
+) /* WITHOUT ROWID */;
 
 -- The requests that are known, so that each is accepted once and counted once. SQLite keeps a BYTEA as it is given.
 CREATE TABLE usage_requests (
     id       BYTEA  NOT NULL PRIMARY KEY, -- UUID, 16 bytes
-    counted  BIGINT NOT NULL,             -- 1 when it is in the counters; 0 when it was accepted and its event is to come
+    mark     BIGINT NOT NULL,             -- of the transaction that counted it; below 0, of the one that accepted it: to be counted
     recorded BIGINT NOT NULL              -- when it became known
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX usage_requests_recorded ON usage_requests (recorded);
 
 -- The batches that were recorded, and what was answered.
@@ -24,7 +24,7 @@ CREATE TABLE usage_batches (
     accepted   BIGINT NOT NULL,
     duplicates BIGINT NOT NULL,
     recorded   BIGINT NOT NULL  -- when
-);
+) /* WITHOUT ROWID */;
 CREATE INDEX usage_batches_recorded ON usage_batches (recorded);
 
 -- +goose Down
