@@ -30,6 +30,8 @@ func openSQLite(ctx context.Context, pool *sql.DB) (write, read *sql.DB, err err
 		"_busy_timeout": {fmt.Sprint(busyTimeout.Milliseconds())},
 		"_foreign_keys": {"on"},
 		"_synchronous":  {"full"},
+		// Statements are prepared once for each connection; preparing a long one costs as much as executing it.
+		"_stmt_cache_size": {"256"},
 	}
 	drv := pool.Driver()
 	settings.Set("_journal_mode", "wal")

@@ -1,10 +1,12 @@
 package events
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,14 +14,16 @@ import (
 
 	"github.com/m3o/backend/pkg/database"
 	kinds "github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/events/stream"
 )
 
 const (
 	// retryMost is how long is waited at most before an event is tried again.
 	retryMost = 10 * time.Minute
-	// lookAtLetters is how often letters are looked at without a notice, lettersAtOnce how many of them.
+	// lookAtLetters is how often letters are looked at without a notice.
 	lookAtLetters = time.Second
-	lettersAtOnce = 100
+	// retriesAtOnce is how many letters are tried again before those are looked at that came too early.
+	retriesAtOnce = 100
 	// maxReason is how many bytes are kept of why an event has failed.
 	maxReason = 500
 )
@@ -96,20 +100,22 @@ func scanLetter(row interface{ Scan(dest ...any) error }) (letter, error) {
 	return l, err
 }
 
-// due returns the ids of the letters of a consumer that something can be done about, in the order of their aggregates.
-func (s *store) due(ctx context.Context, q database.Reader, consumer string, now time.Time) ([]uuid.UUID, error) {
-	early, err := s.ids(ctx, q, `
-		SELECT l.id FROM `+s.letters+` l
-		LEFT JOIN `+s.positions+` p ON p.consumer = l.consumer AND p.aggregate = l.aggregate
-		WHERE l.consumer = $1 AND l.state = 'early' AND (l.sequence <= p.sequence + 1 OR l.next <= $2)
-		ORDER BY l.aggregate, l.sequence LIMIT $3`, consumer, now.UnixMicro(), lettersAtOnce)
-	if err != nil {
-		return nil, err
-	}
-	again, err := s.ids(ctx, q, `
+// due returns the ids of the letters of a consumer that something can be done about: those to be tried again, and those
+// that came too early, of each aggregate whose turn it is, in their order.
+func (s *store) due(ctx context.Context, q database.Reader, consumer string, now time.Time) (again, early []uuid.UUID, err error) {
+	again, err = s.ids(ctx, q, `
 		SELECT id FROM `+s.letters+` WHERE consumer = $1 AND state = 'retry' AND next <= $2
-		ORDER BY next LIMIT $3`, consumer, now.UnixMicro(), lettersAtOnce)
-	return append(again, early...), err
+		ORDER BY next LIMIT $3`, consumer, now.UnixMicro(), retriesAtOnce)
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err = s.ids(ctx, q, `
+		SELECT id FROM `+s.letters+` WHERE consumer = $1 AND state = 'early' AND aggregate IN (
+			SELECT l.aggregate FROM `+s.letters+` l
+			LEFT JOIN `+s.positions+` p ON p.consumer = l.consumer AND p.aggregate = l.aggregate
+			WHERE l.consumer = $1 AND l.state = 'early' AND (l.sequence <= p.sequence + 1 OR l.next <= $2))
+		ORDER BY aggregate, sequence LIMIT $3`, consumer, now.UnixMicro(), stream.MaxBatch)
+	return again, early, err
 }
 
 func (s *store) ids(ctx context.Context, q database.Reader, query string, args ...any) ([]uuid.UUID, error) {
@@ -182,63 +188,79 @@ func (c *consumer) seeToLetters(ctx context.Context) (done int, err error) {
 	if early+retry == 0 {
 		return 0, nil
 	}
-	ids, err := c.store.due(ctx, c.db.Read(), c.key, c.bus.now())
+	again, ahead, err := c.store.due(ctx, c.db.Read(), c.key, c.bus.now())
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range ids {
-		changed, err := c.open(ctx, id)
-		if err != nil {
+	for _, id := range again { // each by itself, as it has failed before
+		n, err := c.open(ctx, []uuid.UUID{id})
+		if done += n; err != nil {
 			return done, err
 		}
-		if changed {
-			done++
-		}
 	}
-	return done, nil
+	n, err := c.open(ctx, ahead)
+	return done + n, err
 }
 
-// open tries a letter, and says whether it has changed.
-func (c *consumer) open(ctx context.Context, id uuid.UUID) (changed bool, err error) {
-	var l letter
+// open tries letters, in their order and in one transaction, and says for how many of them something has changed. If that
+// fails, each is tried by itself.
+func (c *consumer) open(ctx context.Context, ids []uuid.UUID) (changed int, err error) {
+	var found, ready []letter
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) (err error) {
-		changed = false
-		if l, err = c.store.find(ctx, tx, c.key, id); errors.Is(err, sql.ErrNoRows) {
-			return nil // another process is at it, or somebody has discarded it
-		} else if err != nil {
+		ready = nil
+		// Not those that another process is at, or that somebody has discarded.
+		if found, err = c.store.find(ctx, tx, c.key, ids); err != nil || len(found) == 0 {
 			return err
 		}
-		ready, positions, err := c.ready(ctx, tx, l)
-		if err != nil || !ready {
+		batch := eventsOf(found)
+		positions, err := c.store.lock(ctx, tx, c.key, batch)
+		if err != nil {
 			return err
 		}
-		changed = true
-		if err := c.call(ctx, tx, []*Event{l.Event}); err != nil {
+		for _, l := range found {
+			turn, err := c.isTurnOf(ctx, tx, l, positions)
+			if err != nil {
+				return err
+			}
+			if turn {
+				ready = append(ready, l)
+			}
+		}
+		if len(ready) == 0 {
+			return nil
+		}
+		if err := c.call(ctx, tx, eventsOf(ready)); err != nil {
 			return err
 		}
 		if err := c.store.move(ctx, tx, c.key, positions); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM `+c.store.letters+` WHERE consumer = $1 AND id = $2`, c.key, id[:])
-		return err
+		return c.store.remove(ctx, tx, c.key, eventsOf(ready))
 	})
 	f, failed := errors.AsType[*failure](err)
 	if !failed {
-		if err == nil && changed {
-			c.bus.metrics.handled.WithLabelValues(c.key).Inc()
+		if err != nil {
+			return 0, err
 		}
-		return changed, err
+		c.bus.metrics.handled.WithLabelValues(c.key).Add(float64(len(ready)))
+		return len(ready), nil
 	}
 	if ctx.Err() != nil {
-		return false, ctx.Err()
+		return 0, ctx.Err()
 	}
-	l = c.failed(l, f.err)
-	return true, c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		// It may have been discarded, or handled by another process, since.
-		if _, err := c.store.find(ctx, tx, c.key, id); err != nil {
-			if errors.Is(err, sql.ErrNoRows) {
-				return nil
+	if len(ready) > 1 {
+		for _, l := range ready {
+			n, err := c.open(ctx, []uuid.UUID{l.ID})
+			if changed += n; err != nil {
+				return changed, err
 			}
+		}
+		return changed, nil
+	}
+	l := c.failed(ready[0], f.err)
+	return 1, c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		// It may have been discarded, or handled by another process, since.
+		if found, err := c.store.find(ctx, tx, c.key, []uuid.UUID{l.ID}); err != nil || len(found) == 0 {
 			return err
 		}
 		if err := c.giveUpPlace(ctx, tx, l); err != nil {
@@ -248,44 +270,95 @@ func (c *consumer) open(ctx context.Context, id uuid.UUID) (changed bool, err er
 	})
 }
 
-// find returns a letter that is not dead, which nobody else is at until the end of the transaction.
-func (s *store) find(ctx context.Context, tx database.Querier, consumer string, id uuid.UUID) (letter, error) {
-	return scanLetter(tx.QueryRow(ctx, `
-		SELECT `+letterColumns+` FROM `+s.letters+`
-		WHERE consumer = $1 AND id = $2 AND state <> 'dead' FOR UPDATE SKIP LOCKED`, consumer, id[:]))
+func eventsOf(letters []letter) []*Event {
+	all := make([]*Event, len(letters))
+	for i, l := range letters {
+		all[i] = l.Event
+	}
+	return all
 }
 
-// ready says whether it is a letter's turn, and how far the consumer has come when it has been handled.
-func (c *consumer) ready(ctx context.Context, tx database.Querier, l letter) (bool, map[string]int64, error) {
+// find returns letters that are not dead, in the order of their aggregates. Nobody else is at them until the end of the
+// transaction.
+func (s *store) find(ctx context.Context, tx database.Querier, consumer string, ids []uuid.UUID) ([]letter, error) {
+	var all []letter
+	for from, to := range database.Chunks(len(ids)) {
+		args := make([]any, 0, to-from+1)
+		for _, id := range ids[from:to] {
+			args = append(args, id[:])
+		}
+		rows, err := tx.Query(ctx, `
+			SELECT `+letterColumns+` FROM `+s.letters+`
+			WHERE id IN `+database.Values(1, to-from)+` AND consumer = $`+strconv.Itoa(to-from+1)+` AND state <> 'dead'
+			FOR UPDATE SKIP LOCKED`, append(args, consumer)...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			l, err := scanLetter(rows)
+			if err != nil {
+				rows.Close()
+				return nil, err
+			}
+			all = append(all, l)
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b letter) int {
+		return cmp.Or(cmp.Compare(a.Aggregate, b.Aggregate), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	return all, nil
+}
+
+// remove removes letters.
+func (s *store) remove(ctx context.Context, tx database.Querier, consumer string, batch []*Event) error {
+	for from, to := range database.Chunks(len(batch)) {
+		args := make([]any, 0, to-from+1)
+		for _, e := range batch[from:to] {
+			args = append(args, e.ID[:])
+		}
+		if _, err := tx.Exec(ctx, `
+			DELETE FROM `+s.letters+` WHERE id IN `+database.Values(1, to-from)+` AND consumer = $`+strconv.Itoa(to-from+1),
+			append(args, consumer)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTurnOf says whether it is a letter's turn, and notes then how far the consumer has come when it has been handled.
+func (c *consumer) isTurnOf(ctx context.Context, tx database.Querier, l letter, positions map[string]int64) (bool, error) {
 	now := c.bus.now()
 	if l.state == stateRetry && l.next.After(now) {
-		return false, nil, nil
+		return false, nil // another process has tried it
 	}
-	positions, err := c.store.lock(ctx, tx, c.key, []*Event{l.Event})
-	if err != nil || l.Aggregate == "" {
-		return err == nil, positions, err
+	if l.Aggregate == "" {
+		return true, nil
 	}
 	if l.Sequence > positions[l.Aggregate]+1 {
 		if l.next.After(now) {
-			return false, nil, nil
+			return false, nil
 		}
 		// Its time has come. What it waits for may be here, and tried again; then it waits on.
 		var n int
 		err := tx.QueryRow(ctx, `
 			SELECT COUNT(*) FROM `+c.store.letters+`
-			WHERE consumer = $1 AND aggregate = $2 AND sequence < $3 AND state <> 'dead'`,
-			c.key, l.Aggregate, l.Sequence).Scan(&n)
+			WHERE consumer = $1 AND aggregate = $2 AND sequence > $3 AND sequence < $4 AND state <> 'dead'`,
+			c.key, l.Aggregate, positions[l.Aggregate], l.Sequence).Scan(&n)
 		if err != nil {
-			return false, nil, err
+			return false, err
 		}
 		if n > 0 {
 			l.next = now.Add(c.GapWait)
-			return false, nil, c.store.keep(ctx, tx, l)
+			return false, c.store.keep(ctx, tx, l)
 		}
 		logger.Warnf("%s goes on with event %d about an aggregate of topic %s, after %d: what is between has not come for %s",
 			c.group, l.Sequence, c.Topic, positions[l.Aggregate], c.GapWait)
 		c.bus.metrics.gaps.WithLabelValues(c.key).Inc()
 	}
 	positions[l.Aggregate] = max(positions[l.Aggregate], l.Sequence)
-	return true, positions, nil
+	return true, nil
 }

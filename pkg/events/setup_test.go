@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -21,7 +22,16 @@ import (
 
 // Micro starts goroutines when it is linked.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/router/registry.(*table).Watch.func1"))
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Args = os.Args[:1]
+		if err := play(role); err != nil {
+			fmt.Fprintln(os.Stderr, role, "ended:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/router/registry.(*table).Watch.func1"))
 }
 
 const topic = "things"

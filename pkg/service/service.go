@@ -19,11 +19,13 @@ import (
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/config"
 	debug "github.com/micro/micro/v3/service/debug/handler"
+	"github.com/micro/micro/v3/service/events"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/server"
 
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/events/stream"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 	"github.com/m3o/backend/pkg/service/direct"
@@ -52,6 +54,7 @@ type Service struct {
 	server   *Server
 	observer *observer
 	onStart  []func() error
+	stopping []func()
 	onStop   []func() error
 }
 
@@ -106,6 +109,8 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	}
 	// Without the wrappers that Micro has put around it: it sees to the header itself, and nobody reads the rest.
 	client.DefaultClient = caller
+	all := stream.NewClient(caller)
+	events.DefaultStream, events.DefaultStore = all, all
 	observer, err := observe(s.Name(), s.micro.Version(), log)
 	if err != nil {
 		exit(s.Name(), err)
@@ -120,6 +125,8 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	// Everything in Micro that asks for the server, the Debug handler among it, goes through the strict one from here.
 	server.DefaultServer = strict
 	s.server, s.observer = strict, observer
+	// After the last call, which may publish, and what was added by then, which may consume.
+	s.OnStop(all.Close)
 	return s
 }
 
@@ -168,6 +175,10 @@ func (s *Service) Recorder() *telemetry.Recorder { return s.observer.recorder }
 // OnStart adds a function to be called when the service has begun to serve, as in srv.OnStart(bus.Start). When one fails,
 // Run does.
 func (s *Service) OnStart(f func() error) { s.onStart = append(s.onStart, f) }
+
+// OnStopping adds a function to be called when the service is told to stop, before it waits for the calls that it is
+// working on: it ends streams that do not end by themselves.
+func (s *Service) OnStopping(f func()) { s.stopping = append(s.stopping, f) }
 
 // OnStop adds a function to be called after the last call has been answered, as in srv.OnStop(db.Close). Functions run
 // in the reverse of the order they were added in.
@@ -218,6 +229,9 @@ func (s *Service) Run() error {
 // end stops serving, answers what is being worked on, and undoes the start.
 func (s *Service) end() error {
 	s.observer.ready.Drain()
+	for _, f := range s.stopping {
+		f()
+	}
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.micro.Stop() }()

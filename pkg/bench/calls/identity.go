@@ -11,7 +11,7 @@ import (
 	"github.com/micro/micro/v3/util/auth/token"
 	"github.com/micro/micro/v3/util/auth/token/jwt"
 
-	ourtoken "github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/bench/process"
 )
 
 // keyBits is the size of the keys that Micro makes.
@@ -37,20 +37,12 @@ func newIdentities(keys string) (*identities, error) {
 		private: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
 		public:  encode("PUBLIC KEY", public),
 	}
-	account := ourtoken.ServiceAccount("trusted-latest", "trusted")
-	t, err := ids.provider().Generate(account, token.WithExpiry(time.Hour))
+	t, err := ids.provider().Generate(process.Account, token.WithExpiry(time.Hour))
 	if err != nil {
 		return nil, err
 	}
 	ids.token = t.Token
-	if err := ourtoken.Create(keys); err != nil {
-		return nil, err
-	}
-	signer, err := ourtoken.OpenSigner(keys)
-	if err != nil {
-		return nil, err
-	}
-	ids.ours, _, err = signer.Sign(account, "", ourtoken.MaxAccess)
+	ids.ours, err = process.CreateKeys(keys)
 	return ids, err
 }
 

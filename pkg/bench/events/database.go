@@ -63,4 +63,3 @@ func withDatabases(dir, name string, f func(db *database.DB) error) error {
 	}
 	return errors.Join(f(db), db.Close())
 }
-

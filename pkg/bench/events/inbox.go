@@ -66,11 +66,11 @@ func (s *cannedSubscription) Extend(...uint64) error              { return nil }
 func (s *cannedSubscription) Close() error                        { return nil }
 
 // counting is the effect of the benchmarks' consumers: how many events there were of each customer.
-func counting(handled chan<- int) events.Handler {
+func counting(handled chan<- int, customer func(e *events.Event) string) events.Handler {
 	return func(ctx context.Context, tx database.Querier, batch []*events.Event) error {
 		counts := make(map[string]int64, customers)
 		for _, e := range batch {
-			counts[string(e.Payload)]++
+			counts[customer(e)]++
 		}
 		keys := make([]string, 0, len(counts))
 		for key := range counts {
@@ -105,7 +105,9 @@ func measureInbox(ctx context.Context, report *bench.Report, dir string) error {
 			return err
 		}
 		handled := make(chan int, inboxEvents)
-		if err := bus.Consume(events.Consumer{Topic: "bench", Handle: counting(handled)}); err != nil {
+		if err := bus.Consume(events.Consumer{
+			Topic: "bench", Handle: counting(handled, func(e *events.Event) string { return string(e.Payload) }),
+		}); err != nil {
 			return err
 		}
 		began := time.Now()

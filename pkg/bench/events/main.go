@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 
 	"github.com/m3o/backend/pkg/bench"
+	"github.com/m3o/backend/pkg/bench/process"
 )
 
 func main() {
+	process.Play(roles)
 	report := bench.NewReport(os.Stdout, "events")
 	if err := run(report); err != nil {
 		fmt.Fprintln(os.Stderr, "events:", err)
@@ -38,5 +40,8 @@ func run(report *bench.Report) (err error) {
 	if err := measureOutbox(ctx, report, dir); err != nil {
 		return err
 	}
-	return measureInbox(ctx, report, dir)
+	if err := measureInbox(ctx, report, dir); err != nil {
+		return err
+	}
+	return measurePipeline(ctx, report, dir)
 }

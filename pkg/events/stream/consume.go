@@ -42,7 +42,8 @@ func (c *Consumers) Wait() { c.running.wait() }
 // what is published from now on. Without a group the consumer is one of its own, of which nothing is left when it ends.
 //
 // With AutoAck, which is the default, an event counts as done when it was taken from the channel. Else whoever takes it has
-// AckWait for it: the time begins when it is taken. Nack has it delivered again to the same group: at once the first time,
+// AckWait for it: the time begins when it is taken. Some events are kept ready for whoever takes them; when nobody does for
+// as long as AckWait, other members of the group get them. Nack has it delivered again to the same group: at once the first time,
 // after 100 ms the second, and twice as long each other time, up to 30 s. Any goroutine may acknowledge.
 //
 // The channel is closed when the options' context ends or the stream closes. When the subscription breaks, a consumer with
@@ -161,18 +162,19 @@ func (c *consumer) ended(ctx context.Context) bool {
 
 // deliver hands out what a subscription receives, until that breaks. What waits to be taken is kept from being delivered
 // again: its time begins when it is taken.
-func (c *consumer) deliver(ctx context.Context, sub Subscription) (err error) {
+func (c *consumer) deliver(ctx context.Context, sub Subscription) error {
 	ctx, cancel := context.WithCancel(ctx)
 	batches := make(chan []Delivery)
+	var broken error // for after batches was closed
 	var receiving sync.WaitGroup
 	defer receiving.Wait()
 	defer cancel()
 	receiving.Go(func() {
 		defer close(batches)
 		for {
-			batch, failure := sub.Next(ctx)
-			if failure != nil {
-				err = failure
+			batch, err := sub.Next(ctx)
+			if err != nil {
+				broken = err
 				return
 			}
 			select {
@@ -182,11 +184,11 @@ func (c *consumer) deliver(ctx context.Context, sub Subscription) (err error) {
 			}
 		}
 	})
-	held := &holding{sub: sub}
 	wait := c.options.AckWait
 	if wait == 0 {
 		wait = DefaultAckWait
 	}
+	held := &holding{sub: sub, wait: wait, moved: time.Now()}
 	tick := time.NewTicker(wait / 4)
 	defer tick.Stop()
 	for {
@@ -202,7 +204,7 @@ func (c *consumer) deliver(ctx context.Context, sub Subscription) (err error) {
 		select {
 		case batch, ok := <-in:
 			if !ok {
-				return err
+				return broken
 			}
 			held.add(batch)
 		case out <- first:
@@ -213,7 +215,7 @@ func (c *consumer) deliver(ctx context.Context, sub Subscription) (err error) {
 				}
 			}
 		case <-tick.C:
-			if err := held.extend(); err != nil {
+			if err := held.keep(); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -248,12 +250,17 @@ func nackDelay(attempt int) time.Duration {
 // holding is what waits to be taken, and what was taken and is to be acknowledged.
 type holding struct {
 	sub   Subscription
+	wait  time.Duration // AckWait
 	queue []Delivery
 	bytes int
 	taken []uint64
+	moved time.Time // when something was taken last, or came when nothing was there
 }
 
 func (h *holding) add(batch []Delivery) {
+	if len(h.queue) == 0 {
+		h.moved = time.Now()
+	}
 	h.queue = append(h.queue, batch...)
 	for _, d := range batch {
 		h.bytes += Size(d.Event)
@@ -265,6 +272,7 @@ func (h *holding) take() uint64 {
 	h.queue[0] = Delivery{}
 	h.queue = h.queue[1:]
 	h.bytes -= Size(d.Event)
+	h.moved = time.Now()
 	return d.Tag
 }
 
@@ -286,7 +294,8 @@ func (h *holding) flush() error {
 	return err
 }
 
-func (h *holding) extend() error {
+// keep has what waits wait longer, or leaves it to others when nobody takes any of it.
+func (h *holding) keep() error {
 	if err := h.flush(); err != nil || len(h.queue) == 0 {
 		return err
 	}
@@ -294,5 +303,9 @@ func (h *holding) extend() error {
 	for i, d := range h.queue {
 		tags[i] = d.Tag
 	}
-	return h.sub.Extend(tags...)
+	if time.Since(h.moved) < h.wait {
+		return h.sub.Extend(tags...)
+	}
+	h.queue, h.bytes = nil, 0
+	return h.sub.Nack(0, tags...)
 }

@@ -3,27 +3,23 @@
 package core
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	brokerpb "github.com/micro/micro/v3/proto/broker"
 	configpb "github.com/micro/micro/v3/proto/config"
-	eventspb "github.com/micro/micro/v3/proto/events"
 	registrypb "github.com/micro/micro/v3/proto/registry"
 	storepb "github.com/micro/micro/v3/proto/store"
 	microservice "github.com/micro/micro/v3/service"
 	"github.com/micro/micro/v3/service/broker"
 	brokerhandler "github.com/micro/micro/v3/service/broker/handler"
 	confighandler "github.com/micro/micro/v3/service/config/handler"
-	eventshandler "github.com/micro/micro/v3/service/events/handler"
 	registryhandler "github.com/micro/micro/v3/service/registry/handler"
 	"github.com/micro/micro/v3/service/store"
 	storehandler "github.com/micro/micro/v3/service/store/handler"
 	"github.com/urfave/cli/v2"
 
-	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -69,25 +65,6 @@ var services = map[string]func(*service.Service) error{
 			configpb.RegisterConfigHandler(srv.Server(), confighandler.NewConfig(os.Getenv("MICRO_CONFIG_SECRET_KEY"))),
 		)
 	},
-	"auth": serveAuth,
-	"events": func(srv *service.Service) error {
-		return errors.Join(
-			eventspb.RegisterStreamHandler(srv.Server(), new(stream)),
-			eventspb.RegisterStoreHandler(srv.Server(), new(eventshandler.Store)),
-		)
-	},
-}
-
-// stream is Micro's handler of events, which takes a mistake of the caller for one of its own.
-type stream struct{ eventshandler.Stream }
-
-// Consume sends events to a consumer.
-func (s *stream) Consume(ctx context.Context, req *eventspb.ConsumeRequest, out eventspb.Stream_ConsumeStream) error {
-	if req.Topic == "" {
-		return kinds.Invalid("topic", "expected one")
-	}
-	if !req.AutoAck && req.AckWait <= 0 {
-		return kinds.Invalid("ack_wait", "expected nanoseconds above zero, or auto_ack")
-	}
-	return s.Stream.Consume(ctx, req, out)
+	"auth":   serveAuth,
+	"events": serveEvents,
 }

@@ -1,5 +1,5 @@
 // Package embedded is the profile that needs no outside server: the registry and the broker live in the memory of their
-// core services, stores are files below the state directory, and services are processes of this machine.
+// core services, events and stores are files below the state directory, and services are processes of this machine.
 package embedded
 
 import (
@@ -12,9 +12,6 @@ import (
 	memorybroker "github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/config"
 	storeconfig "github.com/micro/micro/v3/service/config/store"
-	"github.com/micro/micro/v3/service/events"
-	eventstore "github.com/micro/micro/v3/service/events/store"
-	memorystream "github.com/micro/micro/v3/service/events/stream/memory"
 	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/model"
 	"github.com/micro/micro/v3/service/registry"
@@ -95,11 +92,6 @@ func setup(ctx *cli.Context) error {
 	if name == "broker" {
 		profile.SetupBroker(memorybroker.NewBroker())
 	}
-
-	if events.DefaultStream, err = memorystream.NewStream(); err != nil {
-		return fmt.Errorf("set up the event stream: %w", err)
-	}
-	events.DefaultStore = eventstore.NewStore(eventstore.WithStore(store.DefaultStore))
 	return nil
 }
 

@@ -18,6 +18,9 @@ const (
 	pullEvents, pullBytes = 1000, 4 << 20
 	// pullFor is how long the server keeps a request that it has no events for.
 	pullFor = 30 * time.Second
+	// grace is how much longer than the server we take an event for being worked on: when there is room for it again, the
+	// server is to know that it comes before those behind it.
+	grace = 50 * time.Millisecond
 	// maxUnsettled is how many events of a group may be on their way or put off. With more of them the group gets nothing new.
 	maxUnsettled = 100_000
 )
@@ -29,6 +32,7 @@ type group struct {
 	name     string
 	consumer string // JetStream's name of it
 	loner    bool   // whether it ends with its only member
+	settled  bool   // whether there is no member, and nothing to be given back; guarded by the topic's joining
 	conn     *nats.Conn
 
 	mu      sync.Mutex
@@ -41,6 +45,9 @@ type group struct {
 	bytes   int              // of what waits
 	items   map[uint64]*item // those that wait or are handed out, by the event's number
 	putOff  map[uint64]time.Time
+	owed    uint64 // the event that comes next, of those up to behind that were given back; 0 when it has come
+	behind  uint64
+	strays  time.Time // until when others may come before it
 	asked   int       // how many events of the request are still to come
 	until   time.Time // when the request ends
 
@@ -133,6 +140,10 @@ func (g *group) take(m *nats.Msg) {
 	if !ok {
 		return
 	}
+	if g.isStray(number, attempt) {
+		g.send(m.Reply, "-NAK")
+		return
+	}
 	delete(g.putOff, number)
 	if old := g.items[number]; old != nil {
 		g.drop(old) // its time has passed
@@ -200,11 +211,16 @@ func (g *group) ask() {
 	request = append(request, `,"expires":`...)
 	request = strconv.AppendInt(request, int64(pullFor), 10)
 	request = append(request, '}')
-	if err := g.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+g.topic.stream+"."+g.consumer, g.inbox.Subject, request); err != nil {
+	if err := g.conn.PublishRequest(g.pullSubject(), g.inbox.Subject, request); err != nil {
 		g.failAll(g.topic.engine.failedRequest("ask for events", err))
 		return
 	}
 	g.asked, g.until = n, time.Now().Add(pullFor)
+}
+
+// pullSubject is where the server is asked for events.
+func (g *group) pullSubject() string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + g.topic.stream + "." + g.consumer
 }
 
 // send says something about a delivery.
@@ -256,13 +272,13 @@ func (g *group) handOut(s *subscription) []stream.Delivery {
 
 // begin begins the time that a member has for an item.
 func (g *group) begin(it *item, now time.Time) {
-	it.deadline = now.Add(g.ackWait)
+	it.deadline = now.Add(g.ackWait + grace)
 	if len(g.deadlines) > 2*len(g.items)+pullEvents {
 		g.deadlines = slices.DeleteFunc(g.deadlines, func(d deadline) bool { return !g.stands(d) })
 	}
 	g.deadlines = append(g.deadlines, deadline{it, it.deadline})
 	if g.timer == nil {
-		g.timer = time.AfterFunc(g.ackWait, g.expire)
+		g.timer = time.AfterFunc(g.ackWait+grace, g.expire)
 	}
 }
 
@@ -333,5 +349,9 @@ func (g *group) shut(ctx context.Context) error {
 	if err := g.conn.FlushWithContext(ctx); err != nil {
 		return err
 	}
-	return g.giveBack(ctx)
+	if err := g.giveBack(ctx); err != nil {
+		return err
+	}
+	g.settled = true
+	return nil
 }

@@ -97,6 +97,7 @@ func (t *topic) join(ctx context.Context, options stream.Options) (*subscription
 	}
 	g.ackWait, g.retries = options.AckWait, options.RetryLimit
 	g.members[s] = struct{}{}
+	g.settled = false
 	t.mu.Lock()
 	t.groups[g.name] = g
 	t.mu.Unlock()
@@ -113,8 +114,10 @@ func (t *topic) consumer(ctx context.Context, g *group, options stream.Options) 
 		config := existing.CachedInfo().Config
 		if !g.inhabited() {
 			// Of a time when another process held the engine, or of a member that could not give back what it had.
-			if err := g.giveBack(ctx); err != nil {
-				return err
+			if !g.settled {
+				if err := g.giveBack(ctx); err != nil {
+					return err
+				}
 			}
 		} else if config.AckWait == options.AckWait {
 			return nil

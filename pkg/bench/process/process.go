@@ -1,0 +1,178 @@
+// Package process is the processes of a benchmark in which services talk to each other: the program itself, once more for
+// each of them, in the role that it is given.
+package process
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/m3o/backend/pkg/bench"
+)
+
+// One process has one role, because Micro keeps everything in globals.
+const roleEnv = "BENCH_ROLE"
+
+// What a child finds in its environment.
+const (
+	// AddressEnv is where a server listens, or whom a caller calls.
+	AddressEnv = "BENCH_ADDRESS"
+	// TokenEnv is the token of who calls.
+	TokenEnv = "BENCH_TOKEN"
+	// KeysEnv is the directory of the keys of the platform's tokens.
+	KeysEnv = "BENCH_KEYS"
+)
+
+// Play plays the role that this process has, one of those named, and ends it. In the process that has none it returns.
+func Play(roles map[string]func() error) {
+	role := os.Getenv(roleEnv)
+	if role == "" {
+		return
+	}
+	os.Args = os.Args[:1]
+	f, ok := roles[role]
+	err := errors.New("there is no such role")
+	if ok {
+		err = f()
+	}
+	if err != nil {
+		fmt.Printf("%s: %v\n", role, err) // the other side reads it
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// startTime is how long a process has to begin its work.
+const startTime = 30 * time.Second
+
+// Group is the children of one run. Stop ends them.
+type Group struct {
+	// Dir is below which each child has its state.
+	Dir string
+	// Env is what all of them have in their environment, beside that of this process.
+	Env  []string
+	all  []*Process
+	next int
+}
+
+// Process is a child. A caller is told how to call on its standard input, and says what it has found on its output.
+type Process struct {
+	*exec.Cmd
+	// Address is where it listens, or whom it calls.
+	Address string
+	role    string
+	in      io.WriteCloser
+	out     *bufio.Reader
+}
+
+// Start starts a child.
+func (ps *Group) Start(role, address string, env ...string) (*Process, error) {
+	p := &Process{Cmd: exec.Command(os.Args[0]), role: role, Address: address} //nolint:noctx,gosec // itself; it is ended by stop
+	ps.next++
+	p.Env = append(os.Environ(), ps.Env...)
+	p.Env = append(p.Env, roleEnv+"="+role, AddressEnv+"="+address, "MICRO_STATE="+ps.Dir+"/"+strconv.Itoa(ps.next))
+	p.Env = append(p.Env, env...)
+	var err error
+	if p.in, err = p.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = bufio.NewReader(out)
+	if os.Getenv("BENCH_VERBOSE") != "" {
+		p.Stderr = os.Stderr
+	}
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	ps.all = append(ps.all, p)
+	return p, nil
+}
+
+// Serve starts a child that is a server, and waits until it listens.
+func (ps *Group) Serve(role string, env ...string) (*Process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	p, err := ps.Start(role, address, env...)
+	if err != nil {
+		return nil, err
+	}
+	for until := time.Now().Add(startTime); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", address)
+		if err == nil {
+			return p, conn.Close()
+		}
+		if time.Now().After(until) {
+			return nil, fmt.Errorf("%s does not listen (BENCH_VERBOSE=1 shows why)", role)
+		}
+	}
+}
+
+// Stop ends the children.
+func (ps *Group) Stop() {
+	for _, p := range ps.all {
+		_ = p.Process.Kill() // it may have ended
+		_ = p.Wait()         // killed
+	}
+}
+
+// Turn has a caller call for a while, with as many callers at once, and returns how many calls a second there were.
+func (p *Process) Turn(callers int, long time.Duration) (float64, error) {
+	return p.Ask(fmt.Sprintf("%d %d", callers, long.Milliseconds()))
+}
+
+// Ask has a child do something, in a line that it understands, and returns the number that it answers.
+func (p *Process) Ask(what string) (float64, error) {
+	if _, err := fmt.Fprintln(p.in, what); err != nil {
+		return 0, fmt.Errorf("%s: %w", p.role, err)
+	}
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		return 0, fmt.Errorf("%s has ended: %w", p.role, err)
+	}
+	result, err := strconv.ParseFloat(strings.TrimSpace(line), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s", p.role, line)
+	}
+	return result, nil
+}
+
+// Side is a caller as one side of a comparison.
+func (p *Process) Side(callers int, long time.Duration) bench.Side {
+	return func(context.Context) (float64, error) { return p.Turn(callers, long) }
+}
+
+// Resident returns how many MiB of memory a child has in use.
+func (p *Process) Resident() (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("%s: no VmRSS", p.role)
+}
+
+func freeAddress() (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}

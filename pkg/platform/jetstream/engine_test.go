@@ -1,0 +1,29 @@
+package jetstream
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/m3o/backend/pkg/events/stream/streamtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open opens an engine until the test ends.
+func open(t testing.TB, config Config) *Engine {
+	t.Helper()
+	if config.Dir == "" {
+		config.Dir = t.TempDir()
+	}
+	e, err := Open(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	return e
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	streamtest.Run(t, open(t, Config{}))
+}
