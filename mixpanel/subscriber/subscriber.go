@@ -18,6 +18,8 @@ func forward(topic string, core Core) (events.Consumer, error) {
 	if core == nil {
 		return events.Consumer{}, errors.New("mixpanel: the core is missing")
 	}
-	handle := func(ctx context.Context, _ database.Querier, batch []*events.Event) error { return core.Forward(ctx, batch) }
+	handle := func(ctx context.Context, _ database.Querier, batch []*events.Event) error {
+		return core.Forward(ctx, batch)
+	}
 	return events.Consumer{Topic: topic, Handle: handle}, nil
 }
