@@ -7,3 +7,4 @@ package main
 
 //counterfeiter:generate -o proto/fakes/customers_service.go github.com/m3o/backend/customers/proto.CustomersService
 //counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/customers/handler.Core
+//counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/customers/service.Outbox

@@ -7,6 +7,7 @@ import (
 	core "github.com/m3o/backend/customers/service"
 	"github.com/m3o/backend/customers/service/migrations"
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -24,7 +25,11 @@ func wire(srv *service.Service) error {
 	}
 	srv.OnStop(db.Close)
 	srv.Check("database", db.Ping)
-	customers, err := core.New(core.Config{DB: db})
+	bus, err := events.Open(srv, db)
+	if err != nil {
+		return err
+	}
+	customers, err := core.New(core.Config{DB: db, Outbox: bus})
 	if err != nil {
 		return err
 	}

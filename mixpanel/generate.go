@@ -7,3 +7,4 @@ package main
 
 //counterfeiter:generate -o proto/fakes/mixpanel_service.go github.com/m3o/backend/mixpanel/proto.MixpanelService
 //counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/mixpanel/handler.Core
+//counterfeiter:generate -o subscriber/fakes/core.go github.com/m3o/backend/mixpanel/subscriber.Core

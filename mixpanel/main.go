@@ -5,6 +5,10 @@ import (
 	"github.com/m3o/backend/mixpanel/handler"
 	pb "github.com/m3o/backend/mixpanel/proto"
 	core "github.com/m3o/backend/mixpanel/service"
+	"github.com/m3o/backend/mixpanel/service/migrations"
+	"github.com/m3o/backend/mixpanel/subscriber"
+	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -16,9 +20,28 @@ func main() {
 
 // wire puts the parts together.
 func wire(srv *service.Service) error {
+	db, err := database.Open("mixpanel", migrations.FS)
+	if err != nil {
+		return err
+	}
+	srv.OnStop(db.Close)
+	srv.Check("database", db.Ping)
+	bus, err := events.Open(srv, db)
+	if err != nil {
+		return err
+	}
 	c, err := core.New(core.Config{})
 	if err != nil {
 		return err
+	}
+	for _, subscribe := range []func(subscriber.Core) (events.Consumer, error){subscriber.Customers, subscriber.Requests} {
+		consumer, err := subscribe(c)
+		if err != nil {
+			return err
+		}
+		if err := bus.Consume(consumer); err != nil {
+			return err
+		}
 	}
 	h, err := handler.New(handler.Config{Core: c})
 	if err != nil {

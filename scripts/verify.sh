@@ -54,10 +54,16 @@ modules() {
 	return "$bad"
 }
 
-# Against a directory rather than against git: buf's own git input clones, which a shallow clone, a worktree or a first
-# commit does not survive.
+# The tree that protos are compared with, as a directory rather than in git: buf's own git input clones, which a shallow
+# clone, a worktree or a first commit does not survive. There is none when there is no such commit.
+copy_before() {
+	git rev-parse --verify --quiet "$base^{commit}" >/dev/null || return 0
+	mkdir "$tmp/before"
+	git archive "$base" | tar -x -C "$tmp/before"
+}
+
 compatible() {
-	if ! git rev-parse --verify --quiet "$base^{commit}" >/dev/null; then
+	if ! [ -e "$tmp/before" ]; then
 		if [ -n "$1" ]; then
 			echo "There is no commit $base."
 			return 1
@@ -65,14 +71,23 @@ compatible() {
 		echo "verify: no commit before this one here (a first commit or a shallow clone): protos are not compared." >&3
 		return 0
 	fi
-	mkdir "$tmp/before"
-	git archive "$base" | tar -x -C "$tmp/before"
 	if scripts/no-protos.sh "$tmp/before"; then
 		echo "verify: no protos at $base: nothing to compare." >&3
 		return 0
 	fi
 	# By today's rules: the older tree's configuration may be missing.
 	go tool -modfile=tools/go.mod buf breaking --against "$tmp/before" --config buf.yaml --against-config buf.yaml
+}
+
+# Topics are held to more than other protos: their names travel too, and what is gone may still be on its way.
+topics() {
+	set --
+	if [ -e "$tmp/before" ] && ! scripts/no-protos.sh "$tmp/before"; then
+		go tool -modfile=tools/go.mod buf build "$tmp/before" --config buf.yaml -o "$tmp/before.binpb"
+		set -- -before "$tmp/before.binpb"
+	fi
+	go tool -modfile=tools/go.mod buf build "$tmp/now" -o "$tmp/now.binpb"
+	go run ./scripts/topics "$@" "$tmp/now" "$tmp/now.binpb"
 }
 
 # A file that grew past 500 lines has two subjects. Tests are lists by nature, generated code nobody reads.
@@ -111,11 +126,13 @@ check() {
 }
 
 copy_tree
+copy_before
 check 'formatting' formatted
 check 'size of files' short
 check 'generated code' generated
 check 'go.mod' modules
 check 'compatibility of protos' compatible "${1:-}"
+check 'topics' topics
 
 if [ -n "$failed" ]; then
 	echo "verify: FAILED: ${failed#, }" >&2

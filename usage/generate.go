@@ -7,3 +7,5 @@ package main
 
 //counterfeiter:generate -o proto/fakes/usage_service.go github.com/m3o/backend/usage/proto.UsageService
 //counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/usage/handler.Core
+//counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/usage/service.Outbox
+//counterfeiter:generate -o subscriber/fakes/core.go github.com/m3o/backend/usage/subscriber.Core

@@ -3,11 +3,13 @@ package main
 
 import (
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 	"github.com/m3o/backend/usage/handler"
 	pb "github.com/m3o/backend/usage/proto"
 	core "github.com/m3o/backend/usage/service"
 	"github.com/m3o/backend/usage/service/migrations"
+	"github.com/m3o/backend/usage/subscriber"
 )
 
 func main() {
@@ -24,8 +26,19 @@ func wire(srv *service.Service) error {
 	}
 	srv.OnStop(db.Close)
 	srv.Check("database", db.Ping)
-	usage, err := core.New(core.Config{DB: db})
+	bus, err := events.Open(srv, db)
 	if err != nil {
+		return err
+	}
+	usage, err := core.New(core.Config{DB: db, Outbox: bus})
+	if err != nil {
+		return err
+	}
+	requests, err := subscriber.Requests(usage)
+	if err != nil {
+		return err
+	}
+	if err := bus.Consume(requests); err != nil {
 		return err
 	}
 	h, err := handler.New(handler.Config{Core: usage})

@@ -47,22 +47,28 @@ type Ref struct {
 type Config struct {
 	// DB is the service's database, migrated.
 	DB *database.DB
+	// Outbox publishes what happens to customers.
+	Outbox Outbox
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
 
 // Validate returns an error that says what is missing.
 func (c Config) Validate() error {
-	if c.DB == nil {
+	switch {
+	case c.DB == nil:
 		return errors.New("customers: a database is missing")
+	case c.Outbox == nil:
+		return errors.New("customers: an outbox is missing")
 	}
 	return nil
 }
 
 // Customers keeps the customers. It may be used by many goroutines at once, and by several processes on one database.
 type Customers struct {
-	db    *database.DB
-	clock func() time.Time
+	db     *database.DB
+	outbox Outbox
+	clock  func() time.Time
 }
 
 // New returns the customers in a database, or an error when the configuration is not valid.
@@ -73,7 +79,7 @@ func New(cfg Config) (*Customers, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Customers{db: cfg.DB, clock: cfg.Clock}, nil
+	return &Customers{db: cfg.DB, outbox: cfg.Outbox, clock: cfg.Clock}, nil
 }
 
 // now is the time as it is kept.
@@ -118,7 +124,7 @@ func (c *Customers) Create(ctx context.Context, n NewCustomer) (Customer, error)
 		}
 		if added {
 			result = fresh
-			return nil
+			return c.publish(ctx, tx, fresh, created())
 		}
 		result, err = find(ctx, tx, "email_key", email.key, "")
 		return err
@@ -155,6 +161,9 @@ func (c *Customers) Delete(ctx context.Context, ref Ref) error {
 		customer.Status = Inactive
 		customer.Updated = c.now()
 		customer.Version++
-		return update(ctx, tx, customer)
+		if err := update(ctx, tx, customer); err != nil {
+			return err
+		}
+		return c.publish(ctx, tx, customer, deleted())
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/customers/service/fakes"
 	"github.com/m3o/backend/customers/service/migrations"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
@@ -48,7 +49,7 @@ func each(t *testing.T, f func(t *testing.T, c *service.Customers, clock *clock)
 	t.Helper()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		clock := &clock{now: start}
-		c, err := service.New(service.Config{DB: db, Clock: clock.Now})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Clock: clock.Now})
 		require.NoError(t, err)
 		f(t, c, clock)
 	})
@@ -58,7 +59,9 @@ func each(t *testing.T, f func(t *testing.T, c *service.Customers, clock *clock)
 func setup(t testing.TB) (*service.Customers, *clock) {
 	t.Helper()
 	clock := &clock{now: start}
-	c, err := service.New(service.Config{DB: databasetest.Open(t, "customers", migrations.FS), Clock: clock.Now})
+	c, err := service.New(service.Config{
+		DB: databasetest.Open(t, "customers", migrations.FS), Outbox: &fakes.FakeOutbox{}, Clock: clock.Now,
+	})
 	require.NoError(t, err)
 	return c, clock
 }
@@ -245,8 +248,10 @@ func TestFieldLimits(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	_, err := service.New(service.Config{})
+	_, err := service.New(service.Config{Outbox: &fakes.FakeOutbox{}})
 	require.EqualError(t, err, "customers: a database is missing")
+	_, err = service.New(service.Config{DB: databasetest.Open(t, "customers", migrations.FS)})
+	require.EqualError(t, err, "customers: an outbox is missing")
 }
 
 func TestMigrationsUpDownUp(t *testing.T) {
@@ -254,7 +259,7 @@ func TestMigrationsUpDownUp(t *testing.T) {
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		require.NoError(t, db.Down(t.Context()))
 		require.NoError(t, db.Up(t.Context()))
-		c, err := service.New(service.Config{DB: db})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}})
 		require.NoError(t, err)
 		create(t, c, "jane@example.com", "Jane")
 	})

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"maps"
 
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/errors"
@@ -42,8 +41,8 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 			return err
 		}
 		after := apply(before)
-		same := before.Status == after.Status && before.Email == after.Email && before.Name == after.Name &&
-			maps.Equal(before.Meta, after.Meta)
+		fields := changed(before, after)
+		same := len(fields) == 0
 		repeated := same && before.Version == change.Version+1
 		if change.Version != 0 && change.Version != before.Version && !repeated {
 			return errors.Conflict("version", "the customer is of version %d now: read it and decide again", before.Version)
@@ -58,7 +57,10 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		after.Version++
 		after.Updated = c.now()
 		result = after
-		return update(ctx, tx, after)
+		if err := update(ctx, tx, after); err != nil {
+			return err
+		}
+		return c.publish(ctx, tx, after, updated(fields))
 	})
 	if err != nil {
 		return Customer{}, err

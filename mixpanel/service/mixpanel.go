@@ -3,6 +3,7 @@ package service
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -10,17 +11,25 @@ import (
 type Config struct {
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
+	// Log is where it is told what would be forwarded; slog.Default() when nil.
+	Log *slog.Logger
 }
 
 // Mixpanel is the service without its RPCs. It may be used by many goroutines at once.
-type Mixpanel struct{ clock func() time.Time }
+type Mixpanel struct {
+	clock func() time.Time
+	log   *slog.Logger
+}
 
 // New returns the core, or an error when the configuration is not valid.
 func New(cfg Config) (*Mixpanel, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Mixpanel{clock: cfg.Clock}, nil
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Mixpanel{clock: cfg.Clock, log: cfg.Log}, nil
 }
 
 // Now returns the present time in UTC.

@@ -7,6 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/mixpanel/service"
+	"github.com/m3o/backend/mixpanel/service/migrations"
+	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/database/databasetest"
 )
 
 func TestNowIsTheClocksInUTC(t *testing.T) {
@@ -17,4 +20,12 @@ func TestNowIsTheClocksInUTC(t *testing.T) {
 	now, err := core.Now(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), now)
+}
+
+func TestMigrationsCanBeTakenBack(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, "mixpanel", migrations.FS, func(t *testing.T, db *database.DB) {
+		require.NoError(t, db.Down(t.Context()))
+		require.NoError(t, db.Up(t.Context()))
+	})
 }

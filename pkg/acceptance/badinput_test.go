@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/mattn/go-sqlite3" // reads the services' databases
 	"github.com/micro/micro/v3/service/errors"
@@ -46,6 +47,11 @@ var valid = map[string]map[string]any{
 	"signup.Signup.Track":          {"id": "known", "email": "known@example.com"},
 	"signup.Signup.ReadTrack":      {"id": "known"},
 	"usage.Usage.ReadMonthlyTotal": {"customer_id": "01900000-0000-7000-8000-000000000000"},
+	"usage.Usage.Record": {"batch_id": "valid", "requests": []any{map[string]any{
+		"id": "01900000-0000-7000-8000-000000000001", "customer_id": "01900000-0000-7000-8000-000000000000", "api_key_id": "key",
+		"api_name": "weather", "endpoint_name": "Now", "url": "/v1/weather/Now", "price": 100, "status": 200, "units": 1,
+		"time": time.Now().UTC().Format(time.RFC3339),
+	}}},
 }
 
 // empty are the RPCs that need nothing to be said; all others refuse an empty message.
@@ -201,6 +207,11 @@ func badRequests(m protoreflect.MethodDescriptor, request map[string]any, oneOf 
 				all = append(all, badValues(f.Message().Fields().Get(i), []string{string(f.Name())}, request)...)
 			}
 		}
+		if f.Message() != nil && f.IsList() && f.Message().FullName().Parent() == m.ParentFile().Package() {
+			for i := range f.Message().Fields().Len() {
+				all = append(all, badValues(f.Message().Fields().Get(i), []string{string(f.Name()) + firstOf}, request)...)
+			}
+		}
 	}
 	return all
 }
@@ -261,11 +272,20 @@ func fits(f protoreflect.FieldDescriptor, value any) bool {
 	return f.Kind() == protoreflect.StringKind || f.Message() != nil
 }
 
+// firstOf is what follows the name of a list in the path of its first element's fields.
+const firstOf = "[0]"
+
 // with returns a copy of a request with another value at a path.
 func with(request map[string]any, path []string, value any) map[string]any {
 	changed := maps.Clone(request)
 	if changed == nil {
 		changed = make(map[string]any)
+	}
+	if list, ok := strings.CutSuffix(path[0], firstOf); ok {
+		elements, _ := changed[list].([]any)
+		first, _ := elements[0].(map[string]any)
+		changed[list] = append([]any{with(first, path[1:], value)}, elements[1:]...)
+		return changed
 	}
 	if len(path) == 1 {
 		changed[path[0]] = value
@@ -276,7 +296,10 @@ func with(request map[string]any, path []string, value any) map[string]any {
 	return changed
 }
 
-// data is a digest of every table of every service.
+// unsettled are tables that change by themselves, while events are on their way. How many events there were is in others.
+var unsettled = []string{"_outbox", "_inbox", "_positions", "_leases"}
+
+// data is a digest of every table of every service, but for those.
 func (p *platform) data(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(p.State, "service", "*", "db.sqlite"))
@@ -287,6 +310,9 @@ func (p *platform) data(t *testing.T) map[string]string {
 		db, err := sql.Open("sqlite3", "file:"+file+"?mode=ro")
 		require.NoError(t, err)
 		for _, table := range textOf(t, db, "SELECT name FROM sqlite_master WHERE type = 'table'") {
+			if slices.ContainsFunc(unsettled, func(name string) bool { return strings.HasSuffix(table, name) }) {
+				continue
+			}
 			rows := textOf(t, db, "SELECT * FROM "+table+" ORDER BY 1")
 			digests[filepath.Base(filepath.Dir(file))+"."+table] = fmt.Sprintf("%d rows %x", len(rows), sha256.Sum256([]byte(strings.Join(rows, "\n"))))
 		}

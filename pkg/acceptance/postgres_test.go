@@ -33,7 +33,7 @@ func TestStoryOnPostgreSQL(t *testing.T) {
 	u.Path = "/" + name
 
 	p := boot(t)
-	for _, service := range []string{"customers", "signup", "usage"} {
+	for _, service := range []string{"customers", "signup", "usage", "mixpanel"} {
 		out, err := p.Run(t.Context(), "config", "set", service+".db.address", u.String())
 		require.NoError(t, err, out)
 	}

@@ -12,6 +12,7 @@ import (
 
 // Core is what the handlers need of the core.
 type Core interface {
+	Record(ctx context.Context, batchID string, requests []service.Request) (service.Recorded, error)
 	MonthlyTotal(ctx context.Context, customerID string, detail bool) (service.Total, error)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/m3o/backend/usage/handler/fakes"
 	pb "github.com/m3o/backend/usage/proto"
 	"github.com/m3o/backend/usage/service"
+	outbox "github.com/m3o/backend/usage/service/fakes"
 	"github.com/m3o/backend/usage/service/migrations"
 )
 
@@ -97,7 +98,7 @@ func TestReadMonthlyTotalRefusesWhatIsNoRequest(t *testing.T) {
 // With the real core: what a caller sees of it.
 func TestReadMonthlyTotalOfTheRealCore(t *testing.T) {
 	t.Parallel()
-	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS)})
+	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS), Outbox: &outbox.FakeOutbox{}})
 	require.NoError(t, err)
 	c := serve(t, core)
 

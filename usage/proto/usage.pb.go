@@ -12,6 +12,7 @@ import (
 	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -136,11 +137,251 @@ func (x *ReadMonthlyTotalResponse) GetEndpointRequests() map[string]int64 {
 	return nil
 }
 
+// RecordRequest is a batch of requests.
+type RecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the batch, so that the call may be made again: 1 to 64 printable ASCII characters, for each batch others. Required.
+	BatchId string `protobuf:"bytes,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
+	// 1 to 1,000 requests, of any customers and in any order. Required.
+	Requests      []*Request `protobuf:"bytes,2,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordRequest) Reset() {
+	*x = RecordRequest{}
+	mi := &file_usage_proto_usage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordRequest) ProtoMessage() {}
+
+func (x *RecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
+func (*RecordRequest) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RecordRequest) GetBatchId() string {
+	if x != nil {
+		return x.BatchId
+	}
+	return ""
+}
+
+func (x *RecordRequest) GetRequests() []*Request {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// Request is one call of an endpoint by a customer.
+type Request struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A UUID, which no other request has. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The id of the customer who called, a UUID. Whether there is such a customer is not asked. Required.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The id of the API key that was used: at most 64 printable ASCII characters without spaces, quotes and backslashes. Empty
+	// when it was none.
+	ApiKeyId string `protobuf:"bytes,3,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// The name of the API, such as "weather": 1 to 64 printable ASCII characters without spaces, quotes and backslashes. Required.
+	ApiName string `protobuf:"bytes,4,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
+	// The name of the endpoint, such as "Now", of the same form. Required.
+	EndpointName string `protobuf:"bytes,5,opt,name=endpoint_name,json=endpointName,proto3" json:"endpoint_name,omitempty"`
+	// The path that was called, such as "/v1/weather/Now", without what follows a question mark: at most 512 printable ASCII
+	// characters without spaces, quotes and backslashes. May be empty.
+	Url string `protobuf:"bytes,6,opt,name=url,proto3" json:"url,omitempty"`
+	// What the request costs, in millionths of a US dollar: 0 to 1,000,000,000,000.
+	Price int64 `protobuf:"varint,7,opt,name=price,proto3" json:"price,omitempty"`
+	// The HTTP status of the answer: 100 to 599. Required.
+	Status int32 `protobuf:"varint,8,opt,name=status,proto3" json:"status,omitempty"`
+	// How much was used, where an endpoint is priced by that, in the endpoint's own unit: 0 to 1,000,000,000.
+	Units int64 `protobuf:"varint,9,opt,name=units,proto3" json:"units,omitempty"`
+	// When it was made; what is finer than a microsecond is cut off. At most 35 days ago, and 5 minutes ahead, for clocks that
+	// are. Required.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Request) Reset() {
+	*x = Request{}
+	mi := &file_usage_proto_usage_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Request) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Request) ProtoMessage() {}
+
+func (x *Request) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Request.ProtoReflect.Descriptor instead.
+func (*Request) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Request) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Request) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Request) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *Request) GetApiName() string {
+	if x != nil {
+		return x.ApiName
+	}
+	return ""
+}
+
+func (x *Request) GetEndpointName() string {
+	if x != nil {
+		return x.EndpointName
+	}
+	return ""
+}
+
+func (x *Request) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Request) GetPrice() int64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+func (x *Request) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Request) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *Request) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// RecordResponse says what has become of the requests.
+type RecordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were accepted, and are counted.
+	Accepted int32 `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	// How many were known already, or were in the batch twice.
+	Duplicates    int32 `protobuf:"varint,2,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordResponse) Reset() {
+	*x = RecordResponse{}
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordResponse) ProtoMessage() {}
+
+func (x *RecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
+func (*RecordResponse) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RecordResponse) GetAccepted() int32 {
+	if x != nil {
+		return x.Accepted
+	}
+	return 0
+}
+
+func (x *RecordResponse) GetDuplicates() int32 {
+	if x != nil {
+		return x.Duplicates
+	}
+	return 0
+}
+
 var File_usage_proto_usage_proto protoreflect.FileDescriptor
 
 const file_usage_proto_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x17usage/proto/usage.proto\x12\x05usage\x1a\x1bpkg/auth/proto/access.proto\"R\n" +
+	"\x17usage/proto/usage.proto\x12\x05usage\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"R\n" +
 	"\x17ReadMonthlyTotalRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x16\n" +
@@ -150,8 +391,32 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\x11endpoint_requests\x18\x02 \x03(\v25.usage.ReadMonthlyTotalResponse.EndpointRequestsEntryR\x10endpointRequests\x1aC\n" +
 	"\x15EndpointRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012t\n" +
-	"\x05Usage\x12k\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"V\n" +
+	"\rRecordRequest\x12\x19\n" +
+	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12*\n" +
+	"\brequests\x18\x02 \x03(\v2\x0e.usage.RequestR\brequests\"\x9e\x02\n" +
+	"\aRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x03 \x01(\tR\bapiKeyId\x12\x19\n" +
+	"\bapi_name\x18\x04 \x01(\tR\aapiName\x12#\n" +
+	"\rendpoint_name\x18\x05 \x01(\tR\fendpointName\x12\x10\n" +
+	"\x03url\x18\x06 \x01(\tR\x03url\x12\x14\n" +
+	"\x05price\x18\a \x01(\x03R\x05price\x12\x16\n" +
+	"\x06status\x18\b \x01(\x05R\x06status\x12\x14\n" +
+	"\x05units\x18\t \x01(\x03R\x05units\x12.\n" +
+	"\x04time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"L\n" +
+	"\x0eRecordResponse\x12\x1a\n" +
+	"\baccepted\x18\x01 \x01(\x05R\baccepted\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18\x02 \x01(\x05R\n" +
+	"duplicates2\xbc\x01\n" +
+	"\x05Usage\x12F\n" +
+	"\x06Record\x12\x14.usage.RecordRequest\x1a\x15.usage.RecordResponse\"\x0f\xc2\xf3\x18\v\x1a\t\n" +
+	"\agateway\x12k\n" +
 	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id\x90\x02\x01B*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
 
@@ -167,21 +432,29 @@ func file_usage_proto_usage_proto_rawDescGZIP() []byte {
 	return file_usage_proto_usage_proto_rawDescData
 }
 
-var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_usage_proto_usage_proto_goTypes = []any{
 	(*ReadMonthlyTotalRequest)(nil),  // 0: usage.ReadMonthlyTotalRequest
 	(*ReadMonthlyTotalResponse)(nil), // 1: usage.ReadMonthlyTotalResponse
-	nil,                              // 2: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	(*RecordRequest)(nil),            // 2: usage.RecordRequest
+	(*Request)(nil),                  // 3: usage.Request
+	(*RecordResponse)(nil),           // 4: usage.RecordResponse
+	nil,                              // 5: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	(*timestamppb.Timestamp)(nil),    // 6: google.protobuf.Timestamp
 }
 var file_usage_proto_usage_proto_depIdxs = []int32{
-	2, // 0: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
-	0, // 1: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
-	1, // 2: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	5, // 0: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	3, // 1: usage.RecordRequest.requests:type_name -> usage.Request
+	6, // 2: usage.Request.time:type_name -> google.protobuf.Timestamp
+	2, // 3: usage.Usage.Record:input_type -> usage.RecordRequest
+	0, // 4: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
+	4, // 5: usage.Usage.Record:output_type -> usage.RecordResponse
+	1, // 6: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_usage_proto_usage_proto_init() }
@@ -195,7 +468,7 @@ func file_usage_proto_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_proto_usage_proto_rawDesc), len(file_usage_proto_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ import (
 	fmt "fmt"
 	proto "github.com/golang/protobuf/proto"
 	_ "github.com/m3o/backend/pkg/auth/proto"
+	_ "google.golang.org/protobuf/types/known/timestamppb"
 	math "math"
 )
 
@@ -45,6 +46,11 @@ func NewUsageEndpoints() []*api.Endpoint {
 // Client API for Usage service
 
 type UsageService interface {
+	// Record accepts requests that customers have made, at most 1,000 at once. It is idempotent by the id of each request, which
+	// is counted once whoever records it, and by batch_id: the same batch again is answered as it was the first time, and 409 if
+	// its requests are others. Accepted requests are published on the topic requests and counted soon after, in the day and the
+	// month that they were made in, UTC. What was recorded is remembered for 45 days.
+	Record(ctx context.Context, in *RecordRequest, opts ...client.CallOption) (*RecordResponse, error)
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, opts ...client.CallOption) (*ReadMonthlyTotalResponse, error)
 }
@@ -61,6 +67,16 @@ func NewUsageService(name string, c client.Client) UsageService {
 	}
 }
 
+func (c *usageService) Record(ctx context.Context, in *RecordRequest, opts ...client.CallOption) (*RecordResponse, error) {
+	req := c.c.NewRequest(c.name, "Usage.Record", in)
+	out := new(RecordResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *usageService) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, opts ...client.CallOption) (*ReadMonthlyTotalResponse, error) {
 	req := c.c.NewRequest(c.name, "Usage.ReadMonthlyTotal", in)
 	out := new(ReadMonthlyTotalResponse)
@@ -74,12 +90,18 @@ func (c *usageService) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTota
 // Server API for Usage service
 
 type UsageHandler interface {
+	// Record accepts requests that customers have made, at most 1,000 at once. It is idempotent by the id of each request, which
+	// is counted once whoever records it, and by batch_id: the same batch again is answered as it was the first time, and 409 if
+	// its requests are others. Accepted requests are published on the topic requests and counted soon after, in the day and the
+	// month that they were made in, UTC. What was recorded is remembered for 45 days.
+	Record(context.Context, *RecordRequest, *RecordResponse) error
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(context.Context, *ReadMonthlyTotalRequest, *ReadMonthlyTotalResponse) error
 }
 
 func RegisterUsageHandler(s server.Server, hdlr UsageHandler, opts ...server.HandlerOption) error {
 	type usage interface {
+		Record(ctx context.Context, in *RecordRequest, out *RecordResponse) error
 		ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error
 	}
 	type Usage struct {
@@ -91,6 +113,10 @@ func RegisterUsageHandler(s server.Server, hdlr UsageHandler, opts ...server.Han
 
 type usageHandler struct {
 	UsageHandler
+}
+
+func (h *usageHandler) Record(ctx context.Context, in *RecordRequest, out *RecordResponse) error {
+	return h.UsageHandler.Record(ctx, in, out)
 }
 
 func (h *usageHandler) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error {

@@ -1,5 +1,9 @@
 // Package service is the core of usage: how many requests customers have made. It knows no RPC; its errors are those of
 // pkg/errors, and speak of the fields of its own types.
+//
+// A request is recorded by Record, which publishes it, and counted by Count, to which it comes as an event; or it is
+// published by somebody else, and only counted. The one table that says of each request whether it was accepted and whether
+// it was counted keeps both from happening twice.
 package service
 
 import (
@@ -8,28 +12,40 @@ import (
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/events"
 )
+
+// Outbox is where events are put in the transaction of what they are about. The service's is an events.Outbox.
+type Outbox interface {
+	Add(ctx context.Context, tx database.Querier, drafts ...events.Draft) error
+}
 
 // Config is what New needs.
 type Config struct {
 	// DB is the service's database, migrated.
 	DB *database.DB
+	// Outbox publishes what was recorded.
+	Outbox Outbox
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
 
 // Validate returns an error that says what is missing.
 func (c Config) Validate() error {
-	if c.DB == nil {
+	switch {
+	case c.DB == nil:
 		return errors.New("usage: a database is missing")
+	case c.Outbox == nil:
+		return errors.New("usage: an outbox is missing")
 	}
 	return nil
 }
 
 // Usage knows what was counted. It may be used by many goroutines at once, and by several processes on one database.
 type Usage struct {
-	db    *database.DB
-	clock func() time.Time
+	db     *database.DB
+	outbox Outbox
+	clock  func() time.Time
 }
 
 // New returns the usage in a database, or an error when the configuration is not valid.
@@ -40,8 +56,11 @@ func New(cfg Config) (*Usage, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Usage{db: cfg.DB, clock: cfg.Clock}, nil
+	return &Usage{db: cfg.DB, outbox: cfg.Outbox, clock: cfg.Clock}, nil
 }
+
+// now is the time as it is kept.
+func (u *Usage) now() time.Time { return u.clock().UTC().Truncate(time.Microsecond) }
 
 // Total is a number of requests.
 type Total struct {
@@ -62,6 +81,16 @@ func (u *Usage) MonthlyTotal(ctx context.Context, customerID string, detail bool
 		return endpointsOfMonth(ctx, u.db.Read(), id, month)
 	}
 	return totalOfMonth(ctx, u.db.Read(), id, month)
+}
+
+// dayOf returns when the day of a time began, which is how days are kept. Both are in microseconds since 1970, UTC.
+func dayOf(us int64) int64 {
+	const day = int64(24 * time.Hour / time.Microsecond)
+	into := us % day
+	if into < 0 {
+		into += day
+	}
+	return us - into
 }
 
 // monthOf returns when the calendar month of a time began, which is how months are kept.

@@ -13,6 +13,7 @@ import (
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/usage/service"
+	"github.com/m3o/backend/usage/service/fakes"
 	"github.com/m3o/backend/usage/service/migrations"
 )
 
@@ -24,12 +25,18 @@ const (
 // clock is turned by the tests.
 type clock struct{ now time.Time }
 
-func setup(t *testing.T, db *database.DB) (*service.Usage, *clock) {
+func setup(t testing.TB, db *database.DB) (*service.Usage, *clock) {
 	t.Helper()
-	c := &clock{now: time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)}
-	u, err := service.New(service.Config{DB: db, Clock: func() time.Time { return c.now }})
-	require.NoError(t, err)
+	u, _, c := setupWithOutbox(t, db)
 	return u, c
+}
+
+func setupWithOutbox(t testing.TB, db *database.DB) (*service.Usage, *fakes.FakeOutbox, *clock) {
+	t.Helper()
+	c, outbox := &clock{now: time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)}, &fakes.FakeOutbox{}
+	u, err := service.New(service.Config{DB: db, Outbox: outbox, Clock: func() time.Time { return c.now }})
+	require.NoError(t, err)
+	return u, outbox, c
 }
 
 // count adds a row as the consumer of requests would.
@@ -51,16 +58,18 @@ func each(t *testing.T, f func(t *testing.T, db *database.DB)) {
 	databasetest.Each(t, "usage", migrations.FS, f)
 }
 
-func TestNewNeedsADatabase(t *testing.T) {
+func TestNewSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	_, err := service.New(service.Config{})
+	_, err := service.New(service.Config{Outbox: &fakes.FakeOutbox{}})
 	require.EqualError(t, err, "usage: a database is missing")
+	_, err = service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS)})
+	require.EqualError(t, err, "usage: an outbox is missing")
 }
 
 func TestTheClockIsTheRealOneByDefault(t *testing.T) {
 	t.Parallel()
 	db := databasetest.Open(t, "usage", migrations.FS)
-	u, err := service.New(service.Config{DB: db})
+	u, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}})
 	require.NoError(t, err)
 	now := time.Now().UTC()
 	count(t, db, jane, month(now.Year(), now.Month()), "weather", "Now", 3)

@@ -25,6 +25,21 @@ type FakeCore struct {
 		result1 service.Total
 		result2 error
 	}
+	RecordStub        func(context.Context, string, []service.Request) (service.Recorded, error)
+	recordMutex       sync.RWMutex
+	recordArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []service.Request
+	}
+	recordReturns struct {
+		result1 service.Recorded
+		result2 error
+	}
+	recordReturnsOnCall map[int]struct {
+		result1 service.Recorded
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
 }
@@ -91,6 +106,77 @@ func (fake *FakeCore) MonthlyTotalReturnsOnCall(i int, result1 service.Total, re
 	}
 	fake.monthlyTotalReturnsOnCall[i] = struct {
 		result1 service.Total
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Record(arg1 context.Context, arg2 string, arg3 []service.Request) (service.Recorded, error) {
+	var arg3Copy []service.Request
+	if arg3 != nil {
+		arg3Copy = make([]service.Request, len(arg3))
+		copy(arg3Copy, arg3)
+	}
+	fake.recordMutex.Lock()
+	ret, specificReturn := fake.recordReturnsOnCall[len(fake.recordArgsForCall)]
+	fake.recordArgsForCall = append(fake.recordArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []service.Request
+	}{arg1, arg2, arg3Copy})
+	stub := fake.RecordStub
+	fakeReturns := fake.recordReturns
+	fake.recordInvocation("Record", []interface{}{arg1, arg2, arg3Copy})
+	fake.recordMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) RecordCallCount() int {
+	fake.recordMutex.RLock()
+	defer fake.recordMutex.RUnlock()
+	return len(fake.recordArgsForCall)
+}
+
+func (fake *FakeCore) RecordCalls(stub func(context.Context, string, []service.Request) (service.Recorded, error)) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = stub
+}
+
+func (fake *FakeCore) RecordArgsForCall(i int) (context.Context, string, []service.Request) {
+	fake.recordMutex.RLock()
+	defer fake.recordMutex.RUnlock()
+	argsForCall := fake.recordArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) RecordReturns(result1 service.Recorded, result2 error) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = nil
+	fake.recordReturns = struct {
+		result1 service.Recorded
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) RecordReturnsOnCall(i int, result1 service.Recorded, result2 error) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = nil
+	if fake.recordReturnsOnCall == nil {
+		fake.recordReturnsOnCall = make(map[int]struct {
+			result1 service.Recorded
+			result2 error
+		})
+	}
+	fake.recordReturnsOnCall[i] = struct {
+		result1 service.Recorded
 		result2 error
 	}{result1, result2}
 }

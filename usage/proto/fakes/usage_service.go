@@ -25,6 +25,21 @@ type FakeUsageService struct {
 		result1 *usage.ReadMonthlyTotalResponse
 		result2 error
 	}
+	RecordStub        func(context.Context, *usage.RecordRequest, ...client.CallOption) (*usage.RecordResponse, error)
+	recordMutex       sync.RWMutex
+	recordArgsForCall []struct {
+		arg1 context.Context
+		arg2 *usage.RecordRequest
+		arg3 []client.CallOption
+	}
+	recordReturns struct {
+		result1 *usage.RecordResponse
+		result2 error
+	}
+	recordReturnsOnCall map[int]struct {
+		result1 *usage.RecordResponse
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
 }
@@ -91,6 +106,72 @@ func (fake *FakeUsageService) ReadMonthlyTotalReturnsOnCall(i int, result1 *usag
 	}
 	fake.readMonthlyTotalReturnsOnCall[i] = struct {
 		result1 *usage.ReadMonthlyTotalResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeUsageService) Record(arg1 context.Context, arg2 *usage.RecordRequest, arg3 ...client.CallOption) (*usage.RecordResponse, error) {
+	fake.recordMutex.Lock()
+	ret, specificReturn := fake.recordReturnsOnCall[len(fake.recordArgsForCall)]
+	fake.recordArgsForCall = append(fake.recordArgsForCall, struct {
+		arg1 context.Context
+		arg2 *usage.RecordRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RecordStub
+	fakeReturns := fake.recordReturns
+	fake.recordInvocation("Record", []interface{}{arg1, arg2, arg3})
+	fake.recordMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeUsageService) RecordCallCount() int {
+	fake.recordMutex.RLock()
+	defer fake.recordMutex.RUnlock()
+	return len(fake.recordArgsForCall)
+}
+
+func (fake *FakeUsageService) RecordCalls(stub func(context.Context, *usage.RecordRequest, ...client.CallOption) (*usage.RecordResponse, error)) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = stub
+}
+
+func (fake *FakeUsageService) RecordArgsForCall(i int) (context.Context, *usage.RecordRequest, []client.CallOption) {
+	fake.recordMutex.RLock()
+	defer fake.recordMutex.RUnlock()
+	argsForCall := fake.recordArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeUsageService) RecordReturns(result1 *usage.RecordResponse, result2 error) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = nil
+	fake.recordReturns = struct {
+		result1 *usage.RecordResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeUsageService) RecordReturnsOnCall(i int, result1 *usage.RecordResponse, result2 error) {
+	fake.recordMutex.Lock()
+	defer fake.recordMutex.Unlock()
+	fake.RecordStub = nil
+	if fake.recordReturnsOnCall == nil {
+		fake.recordReturnsOnCall = make(map[int]struct {
+			result1 *usage.RecordResponse
+			result2 error
+		})
+	}
+	fake.recordReturnsOnCall[i] = struct {
+		result1 *usage.RecordResponse
 		result2 error
 	}{result1, result2}
 }
