@@ -11,17 +11,20 @@ import (
 	"github.com/micro/micro/v3/util/auth/token"
 	"github.com/micro/micro/v3/util/auth/token/jwt"
 
-	ourtoken "github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/bench/process"
 )
 
 // keyBits is the size of the keys that Micro makes.
 const keyBits = 4096
 
-// identities are the keys of a stock platform, as Micro passes them on, and the token of the service that calls: one as
-// Micro signs it, and one as our auth service does.
-type identities struct{ private, public, token, ours string }
+// keyEnv has the public key of a stock platform.
+const keyEnv = "BENCH_CALLS_KEY"
 
-func newIdentities(keys string) (*identities, error) {
+// identities are the keys of a stock platform, as Micro passes them on, and the token of the service that calls, as Micro
+// signs it.
+type identities struct{ private, public, token string }
+
+func newIdentities() (*identities, error) {
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return nil, err
@@ -37,21 +40,12 @@ func newIdentities(keys string) (*identities, error) {
 		private: encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)),
 		public:  encode("PUBLIC KEY", public),
 	}
-	account := ourtoken.ServiceAccount("trusted-latest", "trusted")
-	t, err := ids.provider().Generate(account, token.WithExpiry(time.Hour))
+	t, err := ids.provider().Generate(process.CallerAccount(), token.WithExpiry(time.Hour))
 	if err != nil {
 		return nil, err
 	}
 	ids.token = t.Token
-	if err := ourtoken.Create(keys); err != nil {
-		return nil, err
-	}
-	signer, err := ourtoken.OpenSigner(keys)
-	if err != nil {
-		return nil, err
-	}
-	ids.ours, _, err = signer.Sign(account, "", ourtoken.MaxAccess)
-	return ids, err
+	return ids, nil
 }
 
 func (ids *identities) provider() token.Provider {

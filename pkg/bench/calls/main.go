@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/m3o/backend/pkg/bench"
+	"github.com/m3o/backend/pkg/bench/process"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -27,7 +28,7 @@ const (
 )
 
 func main() {
-	if role := os.Getenv(roleEnv); role != "" {
+	if role := process.Role(); role != "" {
 		if err := play(role); err != nil {
 			fmt.Printf("%s: %v\n", role, err) // the other side reads it
 			os.Exit(1)
@@ -72,47 +73,48 @@ func run(report *bench.Report) (err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	keys := filepath.Join(dir, "keys")
-	ids, err := newIdentities(keys)
+	ours, err := process.Identities(filepath.Join(dir, "keys"))
 	if err != nil {
 		return err
 	}
-	ps := &processes{dir: dir, env: []string{
-		"GOGC=" + strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false",
-		keyEnv + "=" + ids.public, keysEnv + "=" + keys, callerEnv + "=" + ids.ours,
-	}}
-	defer ps.stop()
+	ids, err := newIdentities()
+	if err != nil {
+		return err
+	}
+	ps := &process.Group{Dir: dir, Env: append(ours,
+		"GOGC="+strconv.Itoa(service.GCPercent), "MICRO_PROFILE=test", "MICRO_REPORT_USAGE=false", keyEnv+"="+ids.public)}
+	defer ps.Stop()
 
-	target, ours, err := ps.pair("service", "caller")
+	target, caller, err := pair(ps, "service", "caller")
 	if err != nil {
 		return err
 	}
-	_, plain, err := ps.pair("plain-server", "plain-caller")
+	_, plain, err := pair(ps, "plain-server", "plain-caller")
 	if err != nil {
 		return err
 	}
-	stock, err := ps.startStock(ids)
+	stock, err := startStock(ps, ids)
 	if err != nil {
 		return err
 	}
-	edge, err := ps.serve("edge", "BENCH_CALLS_SERVICE="+target.address)
+	edge, err := ps.Serve("edge", "BENCH_CALLS_SERVICE="+target.Address)
 	if err != nil {
 		return err
 	}
-	http, err := ps.start("http-caller", edge.address)
+	http, err := ps.Start("http-caller", edge.Address)
 	if err != nil {
 		return err
 	}
 
-	one, err := bench.Interleave(ctx, rounds, ours.side(1), plain.side(1), stock.side(1))
+	one, err := bench.Interleave(ctx, rounds, caller.Side(1, turn), plain.Side(1, turn), stock.Side(1, turn))
 	if err != nil {
 		return err
 	}
-	few, err := bench.Interleave(ctx, rounds, ours.side(16), plain.side(16))
+	few, err := bench.Interleave(ctx, rounds, caller.Side(16, turn), plain.Side(16, turn))
 	if err != nil {
 		return err
 	}
-	many, err := bench.Interleave(ctx, rounds, ours.side(most), plain.side(most), stock.side(most), http.side(most))
+	many, err := bench.Interleave(ctx, rounds, caller.Side(most, turn), plain.Side(most, turn), stock.Side(most, turn), http.Side(most, turn))
 	if err != nil {
 		return err
 	}
@@ -133,13 +135,13 @@ func run(report *bench.Report) (err error) {
 
 	for calls := 0.0; calls < memoryCalls; {
 		const long = 5 * time.Second
-		rate, err := ours.turn(most, long)
+		rate, err := caller.Turn(most, long)
 		if err != nil {
 			return err
 		}
 		calls += rate * long.Seconds()
 	}
-	used, err := target.resident()
+	used, err := target.Resident()
 	if err != nil {
 		return err
 	}
@@ -148,11 +150,11 @@ func run(report *bench.Report) (err error) {
 }
 
 // pair starts a server and its caller.
-func (ps *processes) pair(server, caller string) (*process, *process, error) {
-	s, err := ps.serve(server)
+func pair(ps *process.Group, server, caller string) (*process.Process, *process.Process, error) {
+	s, err := ps.Serve(server)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := ps.start(caller, s.address)
+	c, err := ps.Start(caller, s.Address)
 	return s, c, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,16 +11,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/micro/micro/v3/service/auth"
-	"github.com/micro/micro/v3/service/auth/jwt"
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/micro/micro/v3/service/server"
-	microauth "github.com/micro/micro/v3/util/auth"
-	"github.com/micro/micro/v3/util/auth/namespace"
 
 	access "github.com/m3o/backend/pkg/auth"
-	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/bench/process"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/service"
@@ -48,15 +45,10 @@ func request() *pb.OwnRequest {
 // runService is a service as any other.
 func runService() error {
 	srv := service.New(name)
-	if err := useAuth(); err != nil {
+	if err := errors.Join(process.UseAuth(), process.GrantAll()); err != nil {
 		return err
 	}
-	for _, rule := range microauth.SystemRules {
-		if err := auth.Grant(rule); err != nil {
-			return err
-		}
-	}
-	if err := srv.Server().Init(server.Address(os.Getenv(addrEnv))); err != nil {
+	if err := srv.Server().Init(server.Address(process.Address())); err != nil {
 		return err
 	}
 	if err := pb.RegisterGuardedHandler(srv.Server(), guarded{}); err != nil {
@@ -65,28 +57,16 @@ func runService() error {
 	return srv.Run()
 }
 
-// useAuth makes the process know the platform's keys, and be who the token says.
-func useAuth() error {
-	keys, err := token.OpenVerifier(os.Getenv(keysEnv))
-	if err != nil {
-		return err
-	}
-	inner := jwt.NewAuth(auth.Issuer(namespace.DefaultNamespace),
-		auth.ClientToken(&auth.AccountToken{AccessToken: os.Getenv(callerEnv), Expiry: time.Now().Add(time.Hour)}))
-	auth.DefaultAuth = access.NewLocal(access.Config{Auth: inner, Inspect: keys.Inspect})
-	return nil
-}
-
 // runCaller is a service that calls another.
 func runCaller() error {
-	service.New("trusted")
-	if err := useAuth(); err != nil {
+	service.New(process.CallerName)
+	if err := process.UseAuth(); err != nil {
 		return err
 	}
-	if err := register(os.Getenv(addrEnv)); err != nil {
+	if err := register(process.Address()); err != nil {
 		return err
 	}
-	return obey(rpcCaller)
+	return process.Obey(rpcCaller)
 }
 
 // register makes the service known in this process.
@@ -99,7 +79,7 @@ func register(address string) error {
 	})
 }
 
-func rpcCaller() (caller, error) {
+func rpcCaller() (process.Caller, error) {
 	c := pb.NewGuardedService(name, client.DefaultClient)
 	return func(ctx context.Context) error {
 		rsp, err := c.Own(ctx, request(), client.WithAuthToken())
@@ -122,7 +102,7 @@ func runEdge() error {
 	if err != nil {
 		return err
 	}
-	s := &http.Server{Addr: os.Getenv(addrEnv), Handler: h, ReadHeaderTimeout: time.Minute}
+	s := &http.Server{Addr: process.Address(), Handler: h, ReadHeaderTimeout: time.Minute}
 	return s.ListenAndServe()
 }
 
@@ -130,9 +110,9 @@ func runEdge() error {
 func runHTTPCaller() error {
 	body := `{"owner":{"id":"01890a5d-ac96-774b-bcce-b302099a8057","numbers":[1,2,3]},"email":"jane@example.com"}`
 	text := fmt.Sprintf("POST /guarded/Own HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", os.Getenv(callerEnv), len(body), body)
-	return obey(func() (caller, error) {
-		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", os.Getenv(addrEnv))
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", process.Token(), len(body), body)
+	return process.Obey(func() (process.Caller, error) {
+		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", process.Address())
 		if err != nil {
 			return nil, err
 		}

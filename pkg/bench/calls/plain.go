@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/m3o/backend/pkg/bench/process"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 )
 
@@ -16,7 +16,7 @@ const plainPath = "/servicetest.Guarded/Own"
 
 // runPlainServer is a server of gRPC, as its own generated code would register it.
 func runPlainServer() error {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", os.Getenv(addrEnv))
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", process.Address())
 	if err != nil {
 		return err
 	}
@@ -39,11 +39,11 @@ func runPlainServer() error {
 
 // runPlainCaller is a client of gRPC.
 func runPlainCaller() error {
-	conn, err := grpc.NewClient(os.Getenv(addrEnv), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(process.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
 	}
-	return obey(func() (caller, error) {
+	return process.Obey(func() (process.Caller, error) {
 		return func(ctx context.Context) error {
 			rsp := new(pb.OwnResponse)
 			err := conn.Invoke(ctx, plainPath, request(), rsp)

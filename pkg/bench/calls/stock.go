@@ -26,6 +26,7 @@ import (
 	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/micro/micro/v3/util/muxer"
 
+	"github.com/m3o/backend/pkg/bench/process"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -37,33 +38,33 @@ const (
 
 // startStock starts a stock platform with its service, and returns the caller. Its registry and auth services are Micro's
 // handlers without the wrappers, which makes them faster than stock. Its services know no key, as those of `micro run`.
-func (ps *processes) startStock(ids *identities) (*process, error) {
-	reg, err := ps.serve("stock-registry")
+func startStock(ps *process.Group, ids *identities) (*process.Process, error) {
+	reg, err := ps.Serve("stock-registry")
 	if err != nil {
 		return nil, err
 	}
 	env := []string{
-		"MICRO_PROFILE=service", "MICRO_NAMESPACE=" + namespace.DefaultNamespace, registryEnv + "=" + reg.address,
-		"MICRO_AUTH_ID=trusted-latest", "MICRO_AUTH_SECRET=" + ids.token,
+		"MICRO_PROFILE=service", "MICRO_NAMESPACE=" + namespace.DefaultNamespace, registryEnv + "=" + reg.Address,
+		"MICRO_AUTH_ID=" + process.CallerName + "-latest", "MICRO_AUTH_SECRET=" + ids.token,
 	}
 	keys := []string{privateKeyEnv + "=" + ids.private, "MICRO_AUTH_PUBLIC_KEY=" + ids.public}
-	if _, err := ps.serve("stock-auth", append(keys, env...)...); err != nil {
+	if _, err := ps.Serve("stock-auth", append(keys, env...)...); err != nil {
 		return nil, err
 	}
-	proxy, err := ps.serve("stock-proxy", append(keys, env...)...)
+	proxy, err := ps.Serve("stock-proxy", append(keys, env...)...)
 	if err != nil {
 		return nil, err
 	}
-	env = append(env, "MICRO_PROXY="+proxy.address)
-	if _, err := ps.serve("stock-service", env...); err != nil {
+	env = append(env, "MICRO_PROXY="+proxy.Address)
+	if _, err := ps.Serve("stock-service", env...); err != nil {
 		return nil, err
 	}
-	return ps.start("stock-caller", "127.0.0.1:0", env...)
+	return ps.Start("stock-caller", "127.0.0.1:0", env...)
 }
 
 // coreServer serves a core service with Micro's server.
 func coreServer(name string, reg registry.Registry, register func(server.Server) error) error {
-	s := grpcserver.NewServer(server.Name(name), server.Address(os.Getenv(addrEnv)),
+	s := grpcserver.NewServer(server.Name(name), server.Address(process.Address()),
 		server.Broker(membroker.NewBroker()), server.Registry(reg), server.WrapHandler(asPlatform))
 	if err := register(s); err != nil {
 		return err
@@ -112,7 +113,7 @@ func setUpStock() error {
 	if err := state.Use(os.Getenv("MICRO_STATE")); err != nil {
 		return err
 	}
-	return os.Setenv("MICRO_SERVICE_ADDRESS", os.Getenv(addrEnv))
+	return os.Setenv("MICRO_SERVICE_ADDRESS", process.Address())
 }
 
 func runStockProxy() error {
@@ -146,6 +147,6 @@ func runStockCaller() error {
 	if err := setUpStock(); err != nil {
 		return err
 	}
-	microservice.New(microservice.Name("trusted"))
-	return obey(rpcCaller)
+	microservice.New(microservice.Name(process.CallerName))
+	return process.Obey(rpcCaller)
 }

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"bufio"
@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// caller makes one call after the other; each of those that call at once has its own.
-type caller func(ctx context.Context) error
+// Caller makes one call after the other; each of those that call at once has its own.
+type Caller func(ctx context.Context) error
 
-// obey calls as it is told on standard input, until that ends. The first call may fail for a while: not everybody it
+// Obey calls as it is told on standard input, until that ends. The first call may fail for a while: not everybody it
 // takes may be there already.
-func obey(newCaller func() (caller, error)) error {
+func Obey(newCaller func() (Caller, error)) error {
 	first, err := newCaller()
 	if err != nil {
 		return err
@@ -43,11 +43,11 @@ func obey(newCaller func() (caller, error)) error {
 }
 
 // measure calls for a while and returns how many calls a second there were.
-func measure(newCaller func() (caller, error), callers int, long time.Duration) (float64, error) {
+func measure(newCaller func() (Caller, error), callers int, long time.Duration) (float64, error) {
 	var wg sync.WaitGroup
 	var done atomic.Int64
 	failed := make(chan error, callers)
-	ready := make([]caller, callers)
+	ready := make([]Caller, callers)
 	for i := range ready {
 		var err error
 		if ready[i], err = newCaller(); err != nil {
