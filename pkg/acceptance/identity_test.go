@@ -64,12 +64,12 @@ func TestAuthServiceIsAway(t *testing.T) {
 func TestSoldService(t *testing.T) {
 	t.Parallel()
 	p := boot(t)
-	out, err := p.Run(t.Context(), "run", "--sold", filepath.Join(repository, "mixpanel"))
+	out, err := p.Run(t.Context(), "run", "--sold", filepath.Join(repository, "pkg/acceptance/weather"))
 	require.NoError(t, err, out)
-	answers(t, p.Client, "/mixpanel/Ping", "{}", 30*time.Second)
+	answers(t, p.Client, "/weather/Now", `{"place": "Oslo"}`, 30*time.Second)
 
-	id, secret := credentials(t, p, "mixpanel")
-	require.Equal(t, "sold/mixpanel/latest", id)
+	id, secret := credentials(t, p, "weather")
+	require.Equal(t, "sold/weather/latest", id)
 	a, err := p.Post(t.Context(), "/auth/Token", `{"id": "`+id+`", "secret": "`+secret+`"}`)
 	require.NoError(t, err)
 	issued, _ := a.Fields()["token"].(map[string]any)
@@ -77,7 +77,7 @@ func TestSoldService(t *testing.T) {
 	require.NotEmpty(t, token, "%s", a.Body)
 	rpc := p.RPC(token)
 	for service, body := range map[string][2]string{
-		"config": {"Config.Get", `{"path": "micro.mixpanel"}`}, "store": {"Store.Read", `{"key": "x"}`},
+		"config": {"Config.Get", `{"path": "micro.weather"}`}, "store": {"Store.Read", `{"key": "x"}`},
 		"auth": {"Auth.Generate", `{"id": "root", "scopes": ["admin"]}`}, "events": {"Stream.Publish", `{"topic": "customers"}`},
 		"runtime": {"Runtime.Read", `{}`},
 	} {
@@ -86,19 +86,19 @@ func TestSoldService(t *testing.T) {
 	}
 
 	// It stays what it is, whatever is done to it but a new start from nothing.
-	out, err = p.Run(t.Context(), "update", filepath.Join(repository, "mixpanel"))
+	out, err = p.Run(t.Context(), "update", filepath.Join(repository, "pkg/acceptance/weather"))
 	require.NoError(t, err, out)
-	id, _ = credentials(t, p, "mixpanel")
-	require.Equal(t, "sold/mixpanel/latest", id)
-	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "mixpanel"))
+	id, _ = credentials(t, p, "weather")
+	require.Equal(t, "sold/weather/latest", id)
+	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "pkg/acceptance/weather"))
 	require.Error(t, err)
 	require.Contains(t, out, "kill it first")
-	out, err = p.Run(t.Context(), "kill", "mixpanel")
+	out, err = p.Run(t.Context(), "kill", "weather")
 	require.NoError(t, err, out)
-	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "mixpanel"))
+	out, err = p.Run(t.Context(), "run", filepath.Join(repository, "pkg/acceptance/weather"))
 	require.NoError(t, err, out)
-	id, _ = credentials(t, p, "mixpanel")
-	require.Equal(t, "service/mixpanel/latest", id)
+	id, _ = credentials(t, p, "weather")
+	require.Equal(t, "service/weather/latest", id)
 }
 
 // credentials are what the one service that runs has been given, as its environment says. It has no other secret of the

@@ -81,6 +81,9 @@ func Core(name string) *Service {
 }
 
 func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		tuneGC()
+	}
 	addresses, err := state.LoadAddresses()
 	if err != nil {
 		exit(name, err)
@@ -127,9 +130,6 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 // prepare does what has to happen before Micro's packages look at their environment.
 func prepare() error {
 	supervisor.EndWithParent()
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		tuneGC()
-	}
 	dir, err := state.Locate("")
 	if err != nil {
 		return err

@@ -16,11 +16,8 @@ import (
 	"github.com/m3o/backend/pkg/bench/process"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/events"
-	"github.com/m3o/backend/pkg/events/stream"
-	batchpb "github.com/m3o/backend/pkg/events/stream/proto"
 	"github.com/m3o/backend/pkg/internal/testproto"
-	"github.com/m3o/backend/pkg/platform/jetstream"
-	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -37,15 +34,10 @@ func runEvents() error {
 	if err := process.UseAuth(); err != nil {
 		return err
 	}
-	engine, err := jetstream.Open(jetstream.Config{Dir: filepath.Join(state.Dir(), "events")})
-	if err != nil {
-		return err
-	}
-	srv.OnStop(engine.Close)
 	if err := srv.Server().Init(server.Address(os.Getenv(process.AddressEnv))); err != nil {
 		return err
 	}
-	if err := batchpb.RegisterBatchHandler(srv.Server(), stream.NewHandler(engine)); err != nil {
+	if err := core.ServeEvents(srv); err != nil {
 		return err
 	}
 	return srv.Run()

@@ -66,5 +66,5 @@ var services = map[string]func(*service.Service) error{
 		)
 	},
 	"auth":   serveAuth,
-	"events": serveEvents,
+	"events": ServeEvents,
 }

@@ -54,7 +54,8 @@ func engineConfig() (jetstream.Config, error) {
 	return config, nil
 }
 
-func serveEvents(srv *service.Service) error {
+// ServeEvents makes a service the events service: it opens the engine below the state directory.
+func ServeEvents(srv *service.Service) error {
 	config, err := engineConfig()
 	if err != nil {
 		return err
