@@ -147,7 +147,8 @@ type Request struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The id of the customer who called, a UUID.
 	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
-	// The id of the API key that was used: at most 64 printable ASCII characters. Empty when it was none.
+	// The id of the API key that was used: at most 64 printable ASCII characters without spaces, quotes and backslashes. Empty
+	// when it was none.
 	ApiKeyId string `protobuf:"bytes,3,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
 	// The name of the API, such as "weather": 1 to 64 printable ASCII characters without spaces, quotes and backslashes.
 	ApiName string `protobuf:"bytes,4,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
