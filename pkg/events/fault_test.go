@@ -26,23 +26,38 @@ type world struct {
 
 func newWorld(t *testing.T, count, consumers int) *world {
 	t.Helper()
+	w := prepare(t, count, consumers)
+	w.run(t)
+	return w
+}
+
+// prepare makes a world of which nothing runs yet.
+func prepare(t *testing.T, count, consumers int) *world {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
-	w := &world{address: l.Addr().String(), dir: t.TempDir(), count: count, consumers: make([]*process, consumers)}
+	return &world{address: l.Addr().String(), dir: t.TempDir(), count: count, consumers: make([]*process, consumers)}
+}
+
+// run starts everything.
+func (w *world) run(t *testing.T) {
+	t.Helper()
 	w.startStream(t)
 	for i := range w.consumers {
 		w.startConsumer(t, i)
 	}
 	w.startPublisher(t)
-	return w
 }
 
 func (w *world) start(t *testing.T, role string) *process {
 	t.Helper()
-	dir := filepath.Join(w.dir, role)
-	require.NoError(t, os.MkdirAll(dir, 0o750))
-	return start(t, role, addressEnv+"="+w.address, dirEnv+"="+dir, countEnv+"="+strconv.Itoa(w.count))
+	require.NoError(t, os.MkdirAll(filepath.Join(w.dir, role), 0o750))
+	return start(t, role, w.env(role)...)
+}
+
+func (w *world) env(role string) []string {
+	return []string{addressEnv + "=" + w.address, dirEnv + "=" + filepath.Join(w.dir, role), countEnv + "=" + strconv.Itoa(w.count)}
 }
 
 func (w *world) startStream(t *testing.T)          { w.stream = w.start(t, "stream") }

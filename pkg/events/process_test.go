@@ -76,6 +76,11 @@ func playStream() error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		<-engine.Failed()
+		fmt.Fprintln(os.Stderr, engine.Err())
+		os.Exit(1)
+	}()
 	s, err := service.NewServer(grpcserver.NewServer(
 		server.Name("events"), server.Address(os.Getenv(addressEnv)),
 		server.Registry(registry.NewRegistry()), server.Broker(memory.NewBroker()),
@@ -226,6 +231,14 @@ type process struct {
 // start starts a child and waits until it says something.
 func start(t testing.TB, role string, env ...string) *process {
 	t.Helper()
+	p := launch(t, role, env...)
+	p.hear(t, patience)
+	return p
+}
+
+// launch starts a child.
+func launch(t testing.TB, role string, env ...string) *process {
+	t.Helper()
 	p := &process{
 		cmd:  exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]),
 		said: make(chan string, 10), ended: make(chan struct{}),
@@ -243,7 +256,6 @@ func start(t testing.TB, role string, env ...string) *process {
 		_ = p.cmd.Wait() // killed, as a rule
 	}()
 	t.Cleanup(p.kill)
-	p.hear(t, patience)
 	return p
 }
 

@@ -1,9 +1,6 @@
 package service
 
-import (
-	"sync"
-	"sync/atomic"
-)
+import "sync"
 
 // drain counts the calls that are being worked on, so that a server that stops answers them before it goes.
 //
@@ -12,14 +9,13 @@ import (
 // later are refused before Micro sees them.
 type drain struct {
 	wait sync.WaitGroup
-	// state is how many calls are inside, with the two flags.
-	state atomic.Int64
-}
 
-const (
-	ended  = 1 << 62
-	ending = 1 << 61
-)
+	// A lock, although a counter would do: with a counter, calls that come as fast as they can hardly ever let it be zero.
+	mu     sync.Mutex
+	calls  int
+	ending bool
+	ended  bool
+}
 
 func newDrain() *drain {
 	d := new(drain)
@@ -32,30 +28,34 @@ func (d *drain) held() *sync.WaitGroup { return &d.wait }
 
 // enter says that a call has come; false that it came too late.
 func (d *drain) enter() bool {
-	if d.state.Add(1)&ended != 0 {
-		d.state.Add(-1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
 		return false
 	}
+	d.calls++
 	return true
 }
 
 // leave says that a call that entered has been answered.
 func (d *drain) leave() {
-	if d.state.Add(-1) == ending {
-		d.end()
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls--
+	d.check()
 }
 
 // begin says that the server is to stop as soon as no call is inside.
 func (d *drain) begin() {
-	if d.state.Or(ending) == 0 {
-		d.end()
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ending = true
+	d.check()
 }
 
-// end closes the door, unless a call has come in at this moment: then it is up to that one.
-func (d *drain) end() {
-	if d.state.CompareAndSwap(ending, ending|ended) {
+func (d *drain) check() {
+	if d.ending && !d.ended && d.calls == 0 {
+		d.ended = true
 		d.wait.Done()
 	}
 }

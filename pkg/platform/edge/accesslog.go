@@ -35,8 +35,9 @@ func (a *answerWriter) line(r *http.Request, took time.Duration) string {
 	b = strconv.AppendInt(append(b, " status="...), int64(a.status), 10)
 	b = strconv.AppendInt(append(b, " bytes="...), a.bytes, 10)
 	b = strconv.AppendFloat(append(b, " duration_ms="...), float64(took.Microseconds())/1000, 'f', 3, 64)
-	b = append(append(b, " remote="...), peer(r)...)
-	b = append(append(b, " id="...), requestID(r.Context())...)
+	from := originOf(r.Context())
+	b = append(append(b, " remote="...), from.peer...)
+	b = append(append(b, " id="...), from.id...)
 	return string(b)
 }
 

@@ -105,10 +105,11 @@ func queryOf(r *http.Request, truths map[string]bool) (json.RawMessage, error) {
 // metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge. Its
 // keys are written as they go out.
 func metadataOf(r *http.Request) (metadata.Metadata, error) {
+	from := originOf(r.Context())
 	md := metadata.Metadata{
 		"micro-namespace": registry.DefaultDomain,
-		"x-forwarded-for": peer(r),
-		"x-request-id":    requestID(r.Context()),
+		"x-forwarded-for": from.peer,
+		"x-request-id":    from.id,
 	}
 	switch authorization := r.Header.Values("Authorization"); len(authorization) {
 	case 0:

@@ -47,8 +47,8 @@ func routeOf(path string) (route, bool) {
 
 // camel turns verify-key into VerifyKey.
 func camel(s string) string {
-	if !strings.Contains(s, "-") && s[0] <= 'Z' {
-		return s
+	if !strings.Contains(s, "-") {
+		return strings.ToUpper(s[:1]) + s[1:]
 	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(s, "-") {

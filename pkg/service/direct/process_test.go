@@ -25,6 +25,7 @@ import (
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/service"
@@ -43,7 +44,10 @@ const (
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleEnv)
 	if role == "" {
-		os.Exit(m.Run())
+		// Micro's packages start something when they are loaded, and its registry in memory cannot be closed.
+		goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
+			goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/registry/memory.(*Registry).ttlPrune"),
+			goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/router/registry.(*table).Watch.func1"))
 	}
 	os.Args = os.Args[:1] // Micro would read the flags of the test
 	var err error

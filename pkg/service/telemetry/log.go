@@ -21,12 +21,12 @@ func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 			return nil, fmt.Errorf("MICRO_LOG_LEVEL: expected trace, debug, info, warn, error or fatal")
 		}
 	}
-	options := &slog.HandlerOptions{Level: levels[at], ReplaceAttr: redactAttr}
+	options := &slog.HandlerOptions{Level: levels[at]}
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(out, options)), nil
+		return slog.New(redactor{slog.NewJSONHandler(out, options)}), nil
 	case "", "text":
-		return slog.New(slog.NewTextHandler(out, options)), nil
+		return slog.New(redactor{slog.NewTextHandler(out, options)}), nil
 	}
 	return nil, fmt.Errorf("MICRO_LOG_FORMAT: expected json or text")
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -50,15 +51,44 @@ func suspicious(text string) bool {
 	return false
 }
 
-// redactAttr applies Redact to whatever is free text in a log line, the message included.
-func redactAttr(_ []string, a slog.Attr) slog.Attr {
-	switch a.Value.Kind() {
+// redactor applies Redact to whatever is free text in a log line, the message included, before its handler sees it. What
+// handlers offer for that themselves makes them slower with the time and the level, too.
+type redactor struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h redactor) Handle(ctx context.Context, r slog.Record) error {
+	clean := slog.NewRecord(r.Time, r.Level, Redact(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		clean.AddAttrs(redactAttr(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, clean)
+}
+
+// WithAttrs implements slog.Handler.
+func (h redactor) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return redactor{h.Handler.WithAttrs(redactAttrs(attrs))}
+}
+
+// WithGroup implements slog.Handler.
+func (h redactor) WithGroup(name string) slog.Handler { return redactor{h.Handler.WithGroup(name)} }
+
+func redactAttrs(attrs []slog.Attr) []slog.Attr {
+	clean := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		clean[i] = redactAttr(a)
+	}
+	return clean
+}
+
+func redactAttr(a slog.Attr) slog.Attr {
+	switch a.Value = a.Value.Resolve(); a.Value.Kind() {
 	case slog.KindString:
 		a.Value = slog.StringValue(Redact(a.Value.String()))
 	case slog.KindAny:
-		if _, ok := a.Value.Any().(slog.Level); !ok {
-			a.Value = slog.StringValue(Redact(fmt.Sprint(a.Value.Any())))
-		}
+		a.Value = slog.StringValue(Redact(fmt.Sprint(a.Value.Any())))
+	case slog.KindGroup:
+		a.Value = slog.GroupValue(redactAttrs(a.Value.Group())...)
 	}
 	return a
 }

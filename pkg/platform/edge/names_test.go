@@ -1,0 +1,56 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// What names are is easier to see in an expression, which takes ten times as long to say no.
+func TestNamesAreThoseOfTheExpressions(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		is      func(string) bool
+		pattern string
+		letters string
+	}{
+		"part": {isPart, `^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`, `[aZ09\-_. ]`},
+		"name": {isName, `^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, `[azA09\-_. ]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pattern := regexp.MustCompile(tc.pattern)
+			rapid.Check(t, func(rt *rapid.T) {
+				text := rapid.StringMatching(tc.letters+`{0,8}`).Draw(rt, "text")
+				require.Equal(rt, pattern.MatchString(text), tc.is(text), "%q", text)
+			})
+		})
+	}
+	for _, n := range []int{63, 64} {
+		label := strings.Repeat("a", n)
+		require.Equal(t, n <= 63, isName(label))
+		require.Equal(t, n <= 63, isName(label+".example"))
+		require.True(t, isPart(label))
+		require.False(t, isPart(label+"xx"))
+	}
+}
+
+func TestBodiesAreReadToTheirEnd(t *testing.T) {
+	t.Parallel()
+	const most = 3 * roomAtOnce
+	for _, size := range []int64{0, 1, roomAtOnce, roomAtOnce + 1, most} {
+		body := bytes.Repeat([]byte("x"), int(size))
+		for _, said := range []int64{size, -1} {
+			got, err := readAll(bytes.NewReader(body), said, most)
+			require.NoError(t, err)
+			require.Equal(t, body, append([]byte{}, got...))
+		}
+	}
+	_, err := readAll(strings.NewReader("xx"), 3, most)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
