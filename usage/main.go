@@ -2,6 +2,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
@@ -39,6 +41,9 @@ func wire(srv *service.Service) error {
 		return err
 	}
 	if err := bus.Consume(requests); err != nil {
+		return err
+	}
+	if err := bus.Every("sweep", time.Hour, usage.SweepOld); err != nil {
 		return err
 	}
 	h, err := handler.New(handler.Config{Core: usage})

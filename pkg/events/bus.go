@@ -24,6 +24,9 @@ const (
 	sweepAtOnce  = 5000
 )
 
+// relayLease is whose holder publishes.
+const relayLease = "relay"
+
 //go:embed migrations/*.sql
 var embedded embed.FS
 
@@ -65,6 +68,7 @@ type Bus struct {
 
 	mu        sync.Mutex
 	consumers []*consumer
+	tasks     []task
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
 }
@@ -126,8 +130,45 @@ func (b *Bus) Consume(cfg Consumer) error {
 	return nil
 }
 
+// task is what runs by the clock.
+type task struct {
+	name     string
+	interval time.Duration
+	f        func(ctx context.Context) error
+}
+
+// Every has f run at each interval, by one of the processes of the service, from the start on. It may be run twice, and its
+// error is logged. The name is the service's own; it has to come before Start.
+func (b *Bus) Every(name string, interval time.Duration, f func(ctx context.Context) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		return errors.New("events: what runs by the clock has to be added before the start")
+	}
+	b.tasks = append(b.tasks, task{"every/" + name, interval, f})
+	return nil
+}
+
+// bury makes dead letters of what consumers have left that there are no more: nobody would see to it.
+func (b *Bus) bury(ctx context.Context) error {
+	consumers := b.keys()
+	where := ``
+	if len(consumers) > 0 {
+		where = ` AND consumer NOT IN ` + placeholders(1, len(consumers))
+	}
+	return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		_, err := tx.Exec(ctx, `
+			UPDATE `+b.store.letters+` SET state = 'dead', reason = 'there is no such consumer any more'
+			WHERE state <> 'dead'`+where, consumers...)
+		return err
+	})
+}
+
 // Start begins to publish and to consume, until Stop.
 func (b *Bus) Start() error {
+	if err := b.bury(context.Background()); err != nil {
+		return fmt.Errorf("events: look for letters of consumers that there are no more: %w", err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stop != nil {
@@ -137,10 +178,14 @@ func (b *Bus) Start() error {
 	ctx, b.stop = context.WithCancel(context.Background())
 	r := &relay{
 		db: b.db, outbox: b.Outbox, stream: b.stream, settle: b.settle, count: func(n int) { b.metrics.published.Add(float64(n)) },
+		fence: func(ctx context.Context, tx database.Querier) error { return b.leases.Check(ctx, tx, relayLease) },
 	}
-	b.wg.Go(func() { b.leases.Run(ctx, "relay", r.run) })
+	b.wg.Go(func() { b.leases.Run(ctx, relayLease, r.run) })
 	b.wg.Go(func() { b.leases.Every(ctx, "inbox", sweepEvery, b.sweep) })
 	b.wg.Go(func() { b.measure(ctx) })
+	for _, t := range b.tasks {
+		b.wg.Go(func() { b.leases.Every(ctx, t.name, t.interval, t.f) })
+	}
 	for _, c := range b.consumers {
 		b.wg.Go(func() { c.run(ctx) })
 		b.wg.Go(func() { c.runLetters(ctx) })

@@ -12,6 +12,7 @@ import (
 
 	"github.com/micro/micro/v3/service/events"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events/stream"
 )
 
@@ -30,10 +31,20 @@ type chaos struct {
 	acked map[string]map[int]bool
 	more  chan struct{} // closed when there is something new
 	calls int
+	// failing are topics that nothing can be published to, refuse says what the stream refuses for good.
+	failing map[string]error
+	refuse  func(e *events.Event) bool
+}
+
+// fail has publishing to a topic fail, or not any more.
+func (c *chaos) fail(topic string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failing[topic] = err
 }
 
 func newChaos(seed uint64, wild float64) *chaos {
-	return &chaos{rng: rand.New(rand.NewPCG(seed, seed)), wild: wild, acked: make(map[string]map[int]bool), more: make(chan struct{})}
+	return &chaos{rng: rand.New(rand.NewPCG(seed, seed)), wild: wild, acked: make(map[string]map[int]bool), more: make(chan struct{}), failing: make(map[string]error)}
 }
 
 func (c *chaos) goesWrong() bool { return c.rng.Float64() < c.wild }
@@ -44,6 +55,14 @@ func (c *chaos) PublishBatch(_ context.Context, batch []*events.Event) (string, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
+	for _, e := range batch {
+		if err := c.failing[e.Topic]; err != nil {
+			return "", err
+		}
+		if c.refuse != nil && c.refuse(e) {
+			return "", kinds.Invalid("events", "not that one")
+		}
+	}
 	if c.goesWrong() {
 		batch = batch[:c.rng.IntN(len(batch)+1)]
 		c.add(batch)

@@ -23,8 +23,9 @@ const (
 	DefaultAttempts = 12
 	// DefaultRetryAfter is how long is waited before an event is tried again; twice as long each time, up to ten minutes.
 	DefaultRetryAfter = time.Second
-	// DefaultGapWait is how long an event is kept back whose predecessor has not come.
-	DefaultGapWait = 30 * time.Second
+	// DefaultGapWait is how long an event is kept back whose predecessor has not come: longer than the stream needs to give
+	// what one process had to another.
+	DefaultGapWait = 5 * time.Minute
 	// MaxPending is how many events a consumer keeps that came too early or are to be tried again. When there are more,
 	// it takes no others until there is room.
 	MaxPending = 10_000
@@ -99,7 +100,9 @@ type consumer struct {
 	failures atomic.Int64
 	// pending and dead are how many letters there are, as of the last count.
 	pending, dead atomic.Int64
-	// early wakes the loop of letters.
+	// counted is when dead letters were counted; for the loop of letters alone.
+	counted time.Time
+	// wake wakes the loop of letters.
 	wake chan struct{}
 }
 
@@ -123,8 +126,13 @@ var errOutage = errors.New("one event after the other cannot be handled")
 // run consumes until ctx ends.
 func (c *consumer) run(ctx context.Context) {
 	pause := subscribePause
+	var seen time.Time
 	for ctx.Err() == nil {
 		if c.full() {
+			// The stream forgets a group that nobody is in for days.
+			if time.Since(seen) > time.Hour && c.show(ctx) == nil {
+				seen = time.Now()
+			}
 			logger.Warnf("%s takes no events of %s: %d are to be tried again, %d are dead letters", c.group, c.Topic, c.pending.Load(), c.dead.Load())
 			wait(ctx, subscribePauseMost, nil)
 			continue
@@ -148,6 +156,19 @@ func (c *consumer) run(ctx context.Context) {
 	}
 }
 
+// show shows the stream that the group is still there.
+func (c *consumer) show(ctx context.Context) error {
+	sub, err := c.bus.stream.Subscribe(ctx, c.options())
+	if err != nil {
+		return err
+	}
+	return sub.Close()
+}
+
+func (c *consumer) options() stream.Options {
+	return stream.Options{Topic: c.Topic, Group: c.group, AckWait: ackWait, MaxInFlight: 2 * stream.MaxBatch}
+}
+
 func (c *consumer) full() bool { return c.pending.Load() >= MaxPending || c.dead.Load() >= MaxDead }
 
 // backoff is how long is waited after the n-th failure: base, twice that, and so on.
@@ -162,9 +183,7 @@ func backoff(base, most time.Duration, n int) time.Duration {
 func (c *consumer) follow(ctx context.Context) (worked bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sub, err := c.bus.stream.Subscribe(ctx, stream.Options{
-		Topic: c.Topic, Group: c.group, AckWait: ackWait, MaxInFlight: 2 * stream.MaxBatch,
-	})
+	sub, err := c.bus.stream.Subscribe(ctx, c.options())
 	if err != nil {
 		return false, err
 	}
@@ -189,7 +208,10 @@ func (c *consumer) follow(ctx context.Context) (worked bool, err error) {
 			}
 			batch = append(batch, e)
 		}
-		if err := c.settle(ctx, batch); err != nil {
+		extended := extend(ctx, sub, tags)
+		err = c.settle(ctx, batch)
+		extended()
+		if err != nil {
 			return worked, err
 		}
 		worked = true
@@ -202,6 +224,25 @@ func (c *consumer) follow(ctx context.Context) (worked bool, err error) {
 		case c.full():
 			return worked, nil
 		}
+	}
+}
+
+// extend keeps the stream from giving deliveries to another process while this one is at work, until stop is called.
+func extend(ctx context.Context, sub stream.Subscription, tags []uint64) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			wait(ctx, ackWait/3, nil)
+			if ctx.Err() != nil || sub.Extend(tags...) != nil {
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
@@ -303,10 +344,7 @@ func (c *consumer) call(ctx context.Context, tx database.Querier, batch []*Event
 		}
 	}()
 	if err := c.Handle(ctx, tx, batch); err != nil {
-		if database.Passing(err) {
-			return err // the transaction is run again
-		}
-		return &failure{err}
+		return &failure{err} // if it passes at once, the transaction is run again
 	}
 	return nil
 }

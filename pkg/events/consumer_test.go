@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/m3o/backend/pkg/database/databasetest"
 	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events"
+	pb "github.com/m3o/backend/pkg/events/deadletters"
 	"github.com/m3o/backend/pkg/internal/testproto"
 )
 
@@ -159,30 +161,107 @@ func TestAPanicIsAFailure(t *testing.T) {
 	requireOrder(t, effects(t, db, "one"))
 }
 
-// Events that others publish: without a number, without a type, of a later version, and what is no event at all.
+// Events that others publish: without a number, without a type, of a later version, with what no database takes, and what is
+// no event at all. None of them holds up what comes after it.
 func TestForeignEvents(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		s := newChaos(1, 0)
+		var mu sync.Mutex
+		types := make(map[string]bool)
+		started(t, db, s, events.Consumer{Topic: topic, GapWait: time.Hour, RetryAfter: time.Millisecond, Attempts: 2, Handle: events.Each(
+			func(ctx context.Context, tx database.Querier, e *events.Event, m *testproto.Happened) error {
+				mu.Lock()
+				types[e.Type] = true
+				mu.Unlock()
+				if m.Number == 9 {
+					return errors.New("\x00 \xff " + strings.Repeat("ä", 1000))
+				}
+				return record(ctx, tx, "one", e, m)
+			})})
+		publish := func(md map[string]string, payload string) {
+			e := &microevents.Event{ID: uuid.NewString(), Topic: topic, Timestamp: time.Now(), Metadata: md, Payload: []byte(payload)}
+			_, err := s.PublishBatch(t.Context(), []*microevents.Event{e})
+			require.NoError(t, err)
+		}
+		publish(nil, `{"number": 1}`)
+		publish(map[string]string{"aggregate": "a", "sequence": "none"}, `{"number": 2}`)
+		publish(map[string]string{"aggregate": "a", "sequence": "9223372036854775807"}, `{"number": 3}`)
+		publish(map[string]string{"aggregate": "a\x00", "sequence": "5"}, `{"number": 4}`)
+		publish(map[string]string{"aggregate": strings.Repeat("a", 10_000), "sequence": "5"}, `{"number": 5}`)
+		publish(map[string]string{"type": "OfALaterVersion"}, `{"type": "OfALaterVersion", "number": 6, "unknown": {"x": [1]}}`)
+		publish(map[string]string{"type": "\x00" + strings.Repeat("ä", 1000), "cause": "\x00\xff"}, `{"number": 9}`)
+		publish(nil, `not JSON with jane@example.com in it`)
+		publish(nil, `{"number": 7}`)
+		eventually(t, func() bool { return len(effects(t, db, "one")) == 7 }, "seven")
+		eventually(t, func() bool { return count(t, db, "letters", "state = 'dead'") == 2 }, "two dead letters")
+		require.Zero(t, count(t, db, "letters", "state <> 'dead' OR reason LIKE '%jane%'"))
+		mu.Lock()
+		defer mu.Unlock()
+		require.True(t, types["OfALaterVersion"])
+	})
+}
+
+// An aggregate of which much has to wait holds up no other.
+func TestAHotAggregateStarvesNobody(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		s := newChaos(1, 0)
+		var mended atomic.Bool
+		tr := newTrouble(func(number int64, _ int) error {
+			if number == 1 && !mended.Load() {
+				return errPassing
+			}
+			return nil
+		})
+		b := bus(t, db, s, events.Consumer{Topic: topic, Handle: tr.handler("one"), RetryAfter: 500 * time.Millisecond, Attempts: 1000, GapWait: time.Millisecond})
+		const hot = 1500
+		for i := range hot {
+			add(t, b, db, made("a", int64(i+1)))
+		}
+		require.NoError(t, b.Start())
+		eventually(t, func() bool { return count(t, db, "letters", "state = 'early'") == hot-1 }, "much waits")
+		for i := range 3 {
+			add(t, b, db, made("b", int64(10_000+i)))
+		}
+		eventually(t, func() bool { return count(t, db, "effects", "name = 'b'") == 3 }, "the other aggregate")
+		mended.Store(true)
+		eventually(t, func() bool { return count(t, db, "effects", "name = 'a'") == hot }, "all of it")
+		requireOrder(t, effects(t, db, "one"))
+	})
+}
+
+// What a consumer has left that there is no more is for somebody to look at.
+func TestAConsumerThatThereIsNoMore(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		s := newChaos(1, 0)
+		tr := newTrouble(func(int64, int) error { return errPassing })
+		b := started(t, db, s, events.Consumer{Topic: topic, Handle: tr.handler("one"), RetryAfter: time.Hour})
+		add(t, b, db, made("a", 1), made("a", 2))
+		eventually(t, func() bool { return count(t, db, "letters", "1 = 1") == 2 }, "two letters")
+		require.NoError(t, b.Stop())
+		b = started(t, db, s, events.Consumer{Topic: topic, Name: "renamed", Handle: recording("two")})
+		require.Len(t, listed(t, b.DeadLetters(), "", 0), 2)
+		rsp := new(pb.ReplayResponse)
+		require.NoError(t, b.DeadLetters().Replay(t.Context(), &pb.ReplayRequest{Topic: topic}, rsp))
+		require.Zero(t, rsp.Replayed, "nobody would see to them")
+		require.Len(t, listed(t, b.DeadLetters(), "", 0), 2)
+	})
+}
+
+// What runs by the clock runs, and ends with the bus.
+func TestEvery(t *testing.T) {
 	t.Parallel()
 	db := databasetest.Open(t, "shop", schema)
-	s := newChaos(1, 0)
-	var seen []events.Event
-	started(t, db, s, events.Consumer{Topic: topic, Handle: events.Each(
-		func(ctx context.Context, tx database.Querier, e *events.Event, m *testproto.Happened) error {
-			seen = append(seen, *e)
-			return record(ctx, tx, "one", e, m)
-		})})
-	publish := func(md map[string]string, payload string) {
-		e := &microevents.Event{ID: uuid.NewString(), Topic: topic, Timestamp: time.Now(), Metadata: md, Payload: []byte(payload)}
-		_, err := s.PublishBatch(t.Context(), []*microevents.Event{e})
-		require.NoError(t, err)
+	b := bus(t, db, newChaos(1, 0))
+	calls := make(chan struct{}, 100)
+	require.NoError(t, b.Every("task", time.Millisecond, func(context.Context) error {
+		calls <- struct{}{}
+		return nil
+	}))
+	require.NoError(t, b.Start())
+	for range 3 {
+		<-calls
 	}
-	publish(nil, `{"number": 1}`)
-	publish(map[string]string{"aggregate": "a", "sequence": "none"}, `{"number": 2}`)
-	publish(map[string]string{"type": "OfALaterVersion"}, `{"type": "OfALaterVersion", "number": 3, "unknown": {"x": [1]}}`)
-	publish(nil, `not JSON with jane@example.com in it`)
-	eventually(t, func() bool { return len(effects(t, db, "one")) == 3 }, "three")
-	eventually(t, func() bool { return count(t, db, "letters", "state = 'dead'") == 1 }, "a dead letter")
-	require.Zero(t, count(t, db, "letters", "reason LIKE '%jane%'"))
-	require.Equal(t, "OfALaterVersion", seen[slices.IndexFunc(seen, func(e events.Event) bool { return e.Type != "" })].Type)
+	require.Error(t, b.Every("late", time.Second, func(context.Context) error { return nil }))
 }
 
 // An event whose predecessor never comes is handled after a while; and one that comes after all is not lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -90,18 +91,34 @@ func (d *DeadLetters) Replay(ctx context.Context, req *pb.ReplayRequest, rsp *pb
 	if (len(req.Ids) == 0) == (req.Topic == "") {
 		return errors.Invalid("ids", "give either ids or a topic")
 	}
-	set := `UPDATE ` + d.store.letters + ` SET state = 'retry', attempts = 0, next = 0 WHERE state = 'dead' AND `
+	// Of a consumer that there is no more nobody would see to them.
+	consumers := d.bus.keys()
+	set := `UPDATE ` + d.store.letters + ` SET state = 'retry', attempts = 0, next = 0
+		WHERE state = 'dead' AND consumer IN ` + placeholders(1, len(consumers)) + ` AND `
 	if req.Topic != "" {
-		err := d.change(ctx, &rsp.Replayed, set+`(consumer, id) IN (
-			SELECT consumer, id FROM `+d.store.letters+` WHERE state = 'dead' AND topic = $1 ORDER BY id LIMIT $2)`,
-			req.Topic, maxReplayed)
-		return err
+		n := len(consumers)
+		return d.change(ctx, &rsp.Replayed, set+`(consumer, id) IN (
+			SELECT consumer, id FROM `+d.store.letters+` WHERE state = 'dead' AND topic = $`+strconv.Itoa(n+1)+`
+			ORDER BY id LIMIT $`+strconv.Itoa(n+2)+`)`,
+			append(consumers, req.Topic, maxReplayed)...)
 	}
 	ids, err := parseIDs(req.Ids)
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, &rsp.Replayed, set+`id IN `+database.Values(1, len(ids)), ids...)
+	return d.change(ctx, &rsp.Replayed, set+`id IN `+placeholders(len(consumers)+1, len(ids)), append(consumers, ids...)...)
+}
+
+// placeholders is a list of so many arguments from one on; of none it is one that nothing is in.
+func placeholders(from, n int) string {
+	if n == 0 {
+		return `(NULL)`
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = `$` + strconv.Itoa(from+i)
+	}
+	return `(` + strings.Join(list, `, `) + `)`
 }
 
 // Discard removes dead letters.
@@ -125,6 +142,17 @@ func (d *DeadLetters) change(ctx context.Context, changed *int64, statement stri
 		database.AfterCommit(ctx, d.bus.look)
 		return err
 	})
+}
+
+// keys are the names of all consumers, as arguments.
+func (b *Bus) keys() []any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	keys := make([]any, len(b.consumers))
+	for i, c := range b.consumers {
+		keys[i] = c.key
+	}
+	return keys
 }
 
 // look has all consumers look at their letters.

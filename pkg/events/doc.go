@@ -53,12 +53,18 @@
 //
 // A relay whose process was killed is followed by another after lease.TTL, 3 s, at most. Until then events wait.
 //
-// A predecessor that never comes is waited for Consumer.GapWait, 30 s: there is none if the stream no longer had it when
-// the consumer was new. If it comes after that, it is handled late rather than not at all, and counted in a metric. The
+// A predecessor that never comes is waited for Consumer.GapWait, 5 min: there is none if the stream no longer had it when
+// the consumer was new. (A new consumer of a topic whose beginning is gone waits once for each aggregate, for MaxPending of
+// them at a time.) No gap is given up while nothing can be handled. If it comes after that, it is handled late rather than not at all, and counted in a metric. The
 // consumer is wrong about the order then, and about nothing else.
 //
 // An event that is delivered again after InboxRetention would have its effect again. The stream keeps what everybody has
-// acknowledged for half of that at most, and the outbox what was published for seconds.
+// acknowledged for half of that at most; the outbox what was published for seconds, and a service that was away for more than
+// a day publishes nothing of that again. A consumer that is away for longer than the stream's retention is forgotten by the
+// stream, and what it has missed with it: one that is full shows the stream that it is there.
+//
+// An event that the stream refuses for good stays in the outbox, and the log says so. There should be none: what is added is
+// checked as the stream does.
 //
 // # Bounds
 //

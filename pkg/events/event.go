@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/micro/micro/v3/service/events"
@@ -45,6 +47,26 @@ type Event struct {
 	Payload []byte
 }
 
+const (
+	// maxName is how many bytes the type and the cause of an event may have, maxAggregate the id of what it is about.
+	maxName      = 200
+	maxAggregate = 200
+	// maxSequence is far more than anything can happen to one aggregate.
+	maxSequence = 1 << 53
+)
+
+// clean makes a text of others one that every database takes: valid, without NUL, and with so many bytes at most.
+func clean(text string, most int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "")
+	if len(text) <= most {
+		return text
+	}
+	for !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
+}
+
 // published is the event as the stream has it.
 func (e *Event) published() *events.Event {
 	md := map[string]string{
@@ -69,11 +91,12 @@ func received(from *events.Event) (*Event, error) {
 		return nil, fmt.Errorf("an event of topic %s without a UUID", from.Topic)
 	}
 	e := &Event{
-		ID: id, Topic: from.Topic, Type: from.Metadata[typeKey], Time: from.Timestamp, Cause: from.Metadata[causeKey],
-		Aggregate: from.Metadata[aggregateKey], Payload: from.Payload,
+		ID: id, Topic: from.Topic, Type: clean(from.Metadata[typeKey], maxName), Time: from.Timestamp,
+		Cause: clean(from.Metadata[causeKey], maxName), Aggregate: from.Metadata[aggregateKey], Payload: from.Payload,
 	}
 	if e.Aggregate != "" {
-		if e.Sequence, err = strconv.ParseInt(from.Metadata[sequenceKey], 10, 64); err != nil || e.Sequence < 1 {
+		e.Sequence, err = strconv.ParseInt(from.Metadata[sequenceKey], 10, 64)
+		if err != nil || e.Sequence < 1 || e.Sequence > maxSequence || e.Aggregate != clean(e.Aggregate, maxAggregate) {
 			e.Aggregate, e.Sequence = "", 0 // without an order that can be kept
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/micro/micro/v3/service/logger"
 
 	"github.com/m3o/backend/pkg/database"
-	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events/stream"
 )
 
@@ -24,6 +23,8 @@ const (
 	lookAtLetters = time.Second
 	// retriesAtOnce is how many letters are tried again before those are looked at that came too early.
 	retriesAtOnce = 100
+	// countDeadEvery is how often dead letters are counted.
+	countDeadEvery = 5 * time.Second
 	// maxReason is how many bytes are kept of why an event has failed.
 	maxReason = 500
 )
@@ -44,18 +45,8 @@ type letter struct {
 	reason          string
 }
 
-// reason is what is kept of an error: what our own say is written to be read by anybody; what others say may repeat what
-// they could not digest.
-func reason(err error) string {
-	text := err.Error()
-	if e, ok := errors.AsType[*kinds.Error](err); ok {
-		text = e.Error()
-	}
-	if len(text) > maxReason {
-		text = text[:maxReason]
-	}
-	return text
-}
+// reason is what is kept of an error: what it says, as far as every database takes it.
+func reason(err error) string { return clean(err.Error(), maxReason) }
 
 // jittered is a time that is a quarter shorter or longer.
 func jittered(d time.Duration) time.Duration {
@@ -100,24 +91,35 @@ func scanLetter(row interface{ Scan(dest ...any) error }) (letter, error) {
 	return l, err
 }
 
-// due returns the ids of the letters of a consumer that something can be done about: those to be tried again, and those
-// that came too early, of each aggregate whose turn it is, in their order.
-func (s *store) due(ctx context.Context, q database.Reader, consumer string, now time.Time) (again, early []uuid.UUID, err error) {
-	again, err = s.ids(ctx, q, `
-		SELECT id FROM `+s.letters+` WHERE consumer = $1 AND state = 'retry' AND next <= $2
-		ORDER BY next LIMIT $3`, consumer, now.UnixMicro(), retriesAtOnce)
-	if err != nil {
-		return nil, nil, err
-	}
-	early, err = s.ids(ctx, q, `
-		SELECT id FROM `+s.letters+` WHERE consumer = $1 AND state = 'early' AND aggregate IN (
-			SELECT l.aggregate FROM `+s.letters+` l
-			LEFT JOIN `+s.positions+` p ON p.consumer = l.consumer AND p.aggregate = l.aggregate
-			WHERE l.consumer = $1 AND l.state = 'early' AND (l.sequence <= p.sequence + 1 OR l.next <= $2))
-		ORDER BY aggregate, sequence LIMIT $3`, consumer, now.UnixMicro(), stream.MaxBatch)
-	return again, early, err
+// again returns the letters of a consumer that are to be tried again, those of an aggregate in their order.
+func (s *store) again(ctx context.Context, q database.Reader, consumer string, now time.Time) ([]uuid.UUID, error) {
+	return s.ids(ctx, q, `
+		SELECT id, LENGTH(payload) FROM `+s.letters+` WHERE consumer = $1 AND state = 'retry' AND next <= $2
+		ORDER BY next, aggregate, sequence LIMIT $3`, consumer, now.UnixMicro(), retriesAtOnce)
 }
 
+// inTurn returns the letters of a consumer that came too early and whose turn it is, with what follows them.
+func (s *store) inTurn(ctx context.Context, q database.Reader, consumer string) ([]uuid.UUID, error) {
+	return s.ids(ctx, q, `
+		SELECT id, LENGTH(payload) FROM `+s.letters+` WHERE consumer = $1 AND state = 'early' AND aggregate IN (
+			SELECT l.aggregate FROM `+s.letters+` l
+			JOIN `+s.positions+` p ON p.consumer = l.consumer AND p.aggregate = l.aggregate
+			WHERE l.consumer = $1 AND l.state = 'early' AND l.sequence <= p.sequence + 1)
+		ORDER BY aggregate, sequence LIMIT $2`, consumer, stream.MaxBatch)
+}
+
+// overdue returns the letters of a consumer that have waited too long for their turn: of each aggregate the next one, unless
+// it is what is tried again that they wait for.
+func (s *store) overdue(ctx context.Context, q database.Reader, consumer string, now time.Time) ([]uuid.UUID, error) {
+	return s.ids(ctx, q, `
+		SELECT l.id, LENGTH(l.payload) FROM `+s.letters+` l
+		WHERE l.consumer = $1 AND l.state = 'early' AND l.next <= $2 AND NOT EXISTS (
+			SELECT 1 FROM `+s.letters+` o WHERE o.consumer = l.consumer AND o.aggregate = l.aggregate
+			AND o.sequence < l.sequence AND o.state <> 'dead')
+		ORDER BY l.next LIMIT $3`, consumer, now.UnixMicro(), retriesAtOnce)
+}
+
+// ids returns the ids that a query selects with the bytes of their payloads: no more than may be handled at once.
 func (s *store) ids(ctx context.Context, q database.Reader, query string, args ...any) ([]uuid.UUID, error) {
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
@@ -125,39 +127,32 @@ func (s *store) ids(ctx context.Context, q database.Reader, query string, args .
 	}
 	defer rows.Close()
 	var ids []uuid.UUID
+	size := 0
 	for rows.Next() {
 		var id []byte
-		if err := rows.Scan(&id); err != nil {
+		var bytes int
+		if err := rows.Scan(&id, &bytes); err != nil {
 			return nil, err
+		}
+		if size += bytes; size > stream.MaxBatchBytes && len(ids) > 0 {
+			break
 		}
 		ids = append(ids, uuid.UUID(id))
 	}
 	return ids, rows.Err()
 }
 
-// counts returns how many letters of a consumer there are that are not dead, and that are.
-func (s *store) counts(ctx context.Context, q database.Reader, consumer string) (early, retry, dead int64, err error) {
-	rows, err := q.Query(ctx, `SELECT state, COUNT(*) FROM `+s.letters+` WHERE consumer = $1 GROUP BY state`, consumer)
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var state string
+// counts returns how many letters of a consumer there are in each state.
+func (s *store) counts(ctx context.Context, q database.Reader, consumer string, states ...string) (map[string]int64, error) {
+	of := make(map[string]int64, len(states))
+	for _, state := range states {
 		var n int64
-		if err := rows.Scan(&state, &n); err != nil {
-			return 0, 0, 0, err
+		if err := q.QueryRow(ctx, `SELECT COUNT(*) FROM `+s.letters+` WHERE consumer = $1 AND state = $2`, consumer, state).Scan(&n); err != nil {
+			return nil, err
 		}
-		switch state {
-		case stateEarly:
-			early = n
-		case stateRetry:
-			retry = n
-		default:
-			dead = n
-		}
+		of[state] = n
 	}
-	return early, retry, dead, rows.Err()
+	return of, nil
 }
 
 // runLetters sees to the letters of a consumer until ctx ends. Every process of the service does: what one is at, the
@@ -176,35 +171,79 @@ func (c *consumer) runLetters(ctx context.Context) {
 
 // seeToLetters tries the letters that are due, and returns for how many of them something has changed.
 func (c *consumer) seeToLetters(ctx context.Context) (done int, err error) {
-	early, retry, dead, err := c.store.counts(ctx, c.db.Read(), c.key)
-	if err != nil {
+	if err := c.measure(ctx); err != nil || c.pending.Load() == 0 {
 		return 0, err
 	}
-	c.pending.Store(early + retry)
-	c.dead.Store(dead)
-	c.bus.metrics.letters.WithLabelValues(c.key, stateEarly).Set(float64(early))
-	c.bus.metrics.letters.WithLabelValues(c.key, stateRetry).Set(float64(retry))
-	c.bus.metrics.letters.WithLabelValues(c.key, stateDead).Set(float64(dead))
-	if early+retry == 0 {
-		return 0, nil
+	// Those whose turn it is come first: what is tried again may take long, and fail.
+	if done, err = c.openInTurn(ctx); err != nil {
+		return done, err
 	}
-	again, ahead, err := c.store.due(ctx, c.db.Read(), c.key, c.bus.now())
+	again, err := c.store.again(ctx, c.db.Read(), c.key, c.bus.now())
 	if err != nil {
-		return 0, err
+		return done, err
 	}
+	failed := 0
 	for _, id := range again { // each by itself, as it has failed before
-		n, err := c.open(ctx, []uuid.UUID{id})
+		n, ok, err := c.open(ctx, []uuid.UUID{id})
 		if done += n; err != nil {
 			return done, err
 		}
+		if ok {
+			failed = 0
+		} else if failed++; failed > tolerated {
+			break
+		}
 	}
-	n, err := c.open(ctx, ahead)
+	// While nothing can be handled, what is waited for may be in the stream.
+	if c.failures.Load() > tolerated || c.full() {
+		return done, nil
+	}
+	overdue, err := c.store.overdue(ctx, c.db.Read(), c.key, c.bus.now())
+	if err != nil {
+		return done, err
+	}
+	n, _, err := c.open(ctx, overdue)
 	return done + n, err
 }
 
-// open tries letters, in their order and in one transaction, and says for how many of them something has changed. If that
-// fails, each is tried by itself.
-func (c *consumer) open(ctx context.Context, ids []uuid.UUID) (changed int, err error) {
+func (c *consumer) openInTurn(ctx context.Context) (int, error) {
+	ids, err := c.store.inTurn(ctx, c.db.Read(), c.key)
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := c.open(ctx, ids)
+	return n, err
+}
+
+// measure counts the letters: dead ones, of which there may be many, only now and then.
+func (c *consumer) measure(ctx context.Context) error {
+	states := []string{stateEarly, stateRetry}
+	now := time.Now()
+	countDead := now.Sub(c.counted) > countDeadEvery
+	if countDead {
+		states = append(states, stateDead)
+	}
+	of, err := c.store.counts(ctx, c.db.Read(), c.key, states...)
+	if err != nil {
+		return err
+	}
+	for state, n := range of {
+		c.bus.metrics.letters.WithLabelValues(c.key, state).Set(float64(n))
+	}
+	c.pending.Store(of[stateEarly] + of[stateRetry])
+	if countDead {
+		c.dead.Store(of[stateDead])
+		c.counted = now
+	}
+	return nil
+}
+
+// open tries letters, in their order and in one transaction, and says for how many of them something has changed, and
+// whether the last was handled. If that fails, each is tried by itself.
+func (c *consumer) open(ctx context.Context, ids []uuid.UUID) (changed int, ok bool, err error) {
+	if len(ids) == 0 {
+		return 0, true, nil
+	}
 	var found, ready []letter
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) (err error) {
 		ready = nil
@@ -240,25 +279,26 @@ func (c *consumer) open(ctx context.Context, ids []uuid.UUID) (changed int, err 
 	f, failed := errors.AsType[*failure](err)
 	if !failed {
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		c.bus.metrics.handled.WithLabelValues(c.key).Add(float64(len(ready)))
-		return len(ready), nil
+		return len(ready), true, nil
 	}
 	if ctx.Err() != nil {
-		return 0, ctx.Err()
+		return 0, false, ctx.Err()
 	}
 	if len(ready) > 1 {
 		for _, l := range ready {
-			n, err := c.open(ctx, []uuid.UUID{l.ID})
+			var n int
+			n, ok, err = c.open(ctx, []uuid.UUID{l.ID})
 			if changed += n; err != nil {
-				return changed, err
+				return changed, false, err
 			}
 		}
-		return changed, nil
+		return changed, ok, nil
 	}
 	l := c.failed(ready[0], f.err)
-	return 1, c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+	return 1, false, c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		// It may have been discarded, or handled by another process, since.
 		if found, err := c.store.find(ctx, tx, c.key, []uuid.UUID{l.ID}); err != nil || len(found) == 0 {
 			return err
@@ -291,19 +331,14 @@ func (s *store) find(ctx context.Context, tx database.Querier, consumer string, 
 			SELECT `+letterColumns+` FROM `+s.letters+`
 			WHERE id IN `+database.Values(1, to-from)+` AND consumer = $`+strconv.Itoa(to-from+1)+` AND state <> 'dead'
 			FOR UPDATE SKIP LOCKED`, append(args, consumer)...)
+		if err == nil {
+			err = eachRow(rows, func() error {
+				l, err := scanLetter(rows)
+				all = append(all, l)
+				return err
+			})
+		}
 		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			l, err := scanLetter(rows)
-			if err != nil {
-				rows.Close()
-				return nil, err
-			}
-			all = append(all, l)
-		}
-		rows.Close()
-		if err := rows.Err(); err != nil {
 			return nil, err
 		}
 	}

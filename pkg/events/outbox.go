@@ -20,8 +20,6 @@ const (
 	// MaxWaiting is how many events of a service may wait to be published. When there are more, what would add one fails
 	// with the kind Unavailable until there is room again.
 	MaxWaiting = 1_000_000
-	// maxAggregate is how many bytes the id of an aggregate may have.
-	maxAggregate = 200
 	// overhead is what an event is larger than its payload at most, beside its names.
 	overhead = 1024
 )
@@ -85,8 +83,8 @@ func (o *Outbox) event(ctx context.Context, d Draft) (*Event, error) {
 		return nil, fmt.Errorf("its topic must have 1 to %d bytes", stream.MaxTopic)
 	case d.Message == nil:
 		return nil, errors.New("its message is missing")
-	case len(d.Aggregate) > maxAggregate:
-		return nil, fmt.Errorf("its aggregate must have at most %d bytes", maxAggregate)
+	case d.Aggregate != clean(d.Aggregate, maxAggregate):
+		return nil, fmt.Errorf("its aggregate must have at most %d bytes of UTF-8 without NUL", maxAggregate)
 	}
 	kind, err := typeOf(d.Message)
 	if err != nil {
@@ -103,9 +101,10 @@ func (o *Outbox) event(ctx context.Context, d Draft) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Event{
-		ID: id, Topic: d.Topic, Type: kind, Time: o.clock(), Cause: causeIn(ctx), Aggregate: d.Aggregate, Payload: payload,
-	}, nil
+	e := &Event{
+		ID: id, Topic: d.Topic, Type: kind, Time: o.clock(), Cause: clean(causeIn(ctx), maxName), Aggregate: d.Aggregate, Payload: payload,
+	}
+	return e, stream.Prepare(e.published())
 }
 
 // aggregateOf is what events are numbered by.
@@ -140,20 +139,16 @@ func (o *Outbox) number(ctx context.Context, tx database.Querier, events []*Even
 			INSERT INTO `+o.sequences+` (topic, aggregate, sequence) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (topic, aggregate) DO UPDATE SET sequence = `+o.sequences+`.sequence + excluded.sequence
 			RETURNING topic, aggregate, sequence`, args...)
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			var key aggregateOf
-			var sequence int64
-			if err := rows.Scan(&key.topic, &key.aggregate, &sequence); err != nil {
-				rows.Close()
+		if err == nil {
+			err = eachRow(rows, func() error {
+				var key aggregateOf
+				var sequence int64
+				err := rows.Scan(&key.topic, &key.aggregate, &sequence)
+				last[key] = sequence
 				return err
-			}
-			last[key] = sequence
+			})
 		}
-		rows.Close()
-		if err := rows.Err(); err != nil {
+		if err != nil {
 			return err
 		}
 	}

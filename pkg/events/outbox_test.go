@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	microevents "github.com/micro/micro/v3/service/events"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -174,15 +175,10 @@ func TestWhatTheStreamHasLostIsPublishedAgain(t *testing.T) {
 		b := started(t, db, s)
 		add(t, b, db, made("a", 1), made("a", 2))
 		eventually(t, func() bool { return len(s.published()) == 2 }, "two events")
-		s.lose(2)
-		add(t, b, db, made("a", 3)) // by which it is noticed
-		eventually(t, func() bool {
-			numbers := make(map[string]bool)
-			for _, e := range s.published() {
-				numbers[e.Metadata["sequence"]] = true
-			}
-			return len(numbers) == 3
-		}, "all three events")
+		s.lose(2) // nothing else is published by which that could be noticed
+		eventually(t, func() bool { return len(s.published()) == 2 }, "both again")
+		eventually(t, func() bool { return count(t, db, "outbox", "1 = 1") == 0 }, "an empty outbox")
+		require.Len(t, s.published(), 2)
 	})
 }
 
@@ -198,6 +194,44 @@ func TestTheNextRelayPublishesWhatHasNotSettled(t *testing.T) {
 		eventually(t, func() bool { return len(s.published()) == 2 }, "the event again")
 		require.Equal(t, s.published()[0].ID, s.published()[1].ID)
 		eventually(t, func() bool { return count(t, db, "outbox", "1 = 1") == 0 }, "an empty outbox")
+	})
+}
+
+// A topic that takes nothing holds up no other.
+func TestATopicThatIsFull(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		s := newChaos(1, 0)
+		s.fail("full", errChaos)
+		b := started(t, db, s)
+		for i := range 30 {
+			d := made("a", int64(i))
+			if i%3 == 0 {
+				d.Topic = "full"
+			}
+			add(t, b, db, d)
+		}
+		eventually(t, func() bool { return len(s.published()) == 20 }, "the others")
+		eventually(t, func() bool { return count(t, db, "outbox", "1 = 1") == 10 }, "only those in the outbox")
+		require.Len(t, s.published(), 20)
+		s.fail("full", nil)
+		eventually(t, func() bool { return count(t, db, "outbox", "1 = 1") == 0 }, "an empty outbox")
+		require.Len(t, s.published(), 30)
+	})
+}
+
+// What the stream refuses for good stays, and is looked at no more; what was published together with it is not held up.
+func TestWhatTheStreamRefuses(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		s := newChaos(1, 0)
+		s.refuse = func(e *microevents.Event) bool { return e.Metadata["sequence"] == "7" }
+		b := bus(t, db, s)
+		for i := range 20 {
+			add(t, b, db, made("a", int64(i)))
+		}
+		require.NoError(t, b.Start())
+		eventually(t, func() bool { return count(t, db, "outbox", "published <> -1") == 0 }, "all others are gone")
+		require.Equal(t, 1, count(t, db, "outbox", "published = -1"))
+		require.Len(t, s.published(), 19)
 	})
 }
 

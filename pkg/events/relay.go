@@ -10,6 +10,7 @@ import (
 	"github.com/micro/micro/v3/service/logger"
 
 	"github.com/m3o/backend/pkg/database"
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events/stream"
 )
 
@@ -26,32 +27,55 @@ const (
 	relayPauseMost = 5 * time.Second
 )
 
-// relay publishes what is in the outbox, in the order in which it was added, and takes it out when the stream has it for
-// good. One of all processes of a service does it, under a lease; should two be at it for a moment, events are published
-// twice, which consumers do not mind.
+// refused is what published is of an event that the stream does not take, whatever is done. It stays where it is.
+const refused = -1
+
+// outboxRetention is for how long an event is published again that was acknowledged before. Nobody knows it any more who has
+// handled it, if its service comes back later than that; and it has settled long since.
+const outboxRetention = 24 * time.Hour
+
+// relay publishes what is in the outbox, of each topic in the order in which it was added, and takes it out when the stream
+// has it for good. One of all processes of a service does it, under a lease; should two be at it for a moment, events are
+// published twice, which consumers do not mind.
 type relay struct {
 	db     *database.DB
 	outbox *Outbox
 	stream stream.Stream
 	settle time.Duration
 	count  func(published int)
+	// fence fails a transaction of a relay that is none any more.
+	fence func(ctx context.Context, tx database.Querier) error
 
 	epoch string
 	limit int
-	// settling are the positions of what was published, in batches, oldest first.
+	// paused are the topics that could not be published to.
+	paused map[string]*pause
+	// settling are the ids of what was published, in batches, oldest first.
 	settling []settling
 }
 
+type pause struct {
+	until time.Time
+	long  time.Duration
+}
+
 type settling struct {
-	positions []any
-	since     time.Time
+	ids   []any
+	since time.Time
+}
+
+// waiting are events of one topic that are to be published, with their ids as the database has them.
+type waiting struct {
+	topic  string
+	ids    []any
+	events []*events.Event
 }
 
 // run publishes until ctx ends.
 func (r *relay) run(ctx context.Context) {
-	r.epoch, r.limit, r.settling = "", firstRead, nil
+	r.epoch, r.limit, r.settling, r.paused = "", firstRead, nil, make(map[string]*pause)
 	began := false
-	pause := relayPause
+	long := relayPause
 	for ctx.Err() == nil {
 		n, err := 0, error(nil)
 		if !began {
@@ -60,20 +84,20 @@ func (r *relay) run(ctx context.Context) {
 			began = err == nil
 		}
 		if err == nil {
-			n, err = r.publish(ctx)
+			n, err = r.round(ctx)
 		}
 		switch {
 		case err != nil:
 			if ctx.Err() == nil {
-				logger.Warnf("Events of %s wait in the outbox, publishing is tried again in %s: %v", r.db.Name(), pause, err)
+				logger.Warnf("Events of %s wait in the outbox, which is looked at again in %s: %v", r.db.Name(), long, err)
 			}
-			wait(ctx, pause, nil)
-			pause = min(2*pause, relayPauseMost)
+			wait(ctx, long, nil)
+			long = min(2*long, relayPauseMost)
 		case n == 0:
-			pause = relayPause
+			long = relayPause
 			wait(ctx, lookAgain, r.outbox.added)
 		default:
-			pause = relayPause
+			long = relayPause
 		}
 	}
 }
@@ -89,110 +113,203 @@ func wait(ctx context.Context, d time.Duration, early <-chan struct{}) {
 	}
 }
 
+// tx runs f in a transaction, if this is still the relay.
+func (r *relay) tx(ctx context.Context, f func(ctx context.Context, tx database.Querier) error) error {
+	return r.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		if err := r.fence(ctx, tx); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
+}
+
 // again has everything published that is in the outbox, also what was.
 func (r *relay) again(ctx context.Context) error {
 	r.settling = nil
-	return r.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		_, err := tx.Exec(ctx, `UPDATE `+r.outbox.table+` SET published = 0 WHERE published = 1`)
+	return r.tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+r.outbox.table+` WHERE published > 0 AND published < $1`,
+			r.outbox.clock().Add(-outboxRetention).Unix()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE `+r.outbox.table+` SET published = 0 WHERE published > 0`)
 		return err
 	})
 }
 
-// publish publishes the next batch, and returns how many events it had.
-func (r *relay) publish(ctx context.Context) (int, error) {
-	positions, batch, err := r.read(ctx)
+// round publishes what is next of each topic, removes what has settled, and returns how many events were published.
+func (r *relay) round(ctx context.Context) (published int, err error) {
+	batches, err := r.read(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read the outbox: %w", err)
 	}
-	if len(batch) > 0 {
-		epoch, err := r.stream.PublishBatch(ctx, batch)
+	for _, w := range batches {
+		n, err := r.publish(ctx, w)
 		if err != nil {
-			return 0, err
+			return published, err
 		}
-		if r.epoch != "" && epoch != r.epoch {
-			logger.Infof("The event stream has begun anew, what has not settled of the events of %s is published again", r.db.Name())
-			if err := r.again(ctx); err != nil {
-				return 0, err
-			}
-		}
-		r.epoch = epoch
-		r.count(len(batch))
+		published += n
 	}
-	return len(batch), r.tidy(ctx, positions)
+	return published, r.tidy(ctx)
 }
 
-// read reads the next events, in the order in which they were added.
-func (r *relay) read(ctx context.Context) (positions []any, batch []*events.Event, err error) {
+// publish publishes events of one topic. When the stream does not take them, the topic is left alone for a while.
+func (r *relay) publish(ctx context.Context, w waiting) (int, error) {
+	epoch, err := r.stream.PublishBatch(ctx, w.events)
+	switch {
+	case err == nil:
+		delete(r.paused, w.topic)
+		r.count(len(w.events))
+		if err := r.begun(ctx, epoch); err != nil {
+			return 0, err
+		}
+		if err := r.mark(ctx, w.ids, r.outbox.clock().Unix()); err != nil {
+			return 0, err
+		}
+		r.settling = append(r.settling, settling{w.ids, time.Now()})
+		return len(w.events), nil
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case kinds.Permanent(err) && len(w.events) == 1:
+		logger.Errorf("The stream refuses event %s of %s, it stays in the outbox: %v", w.events[0].ID, r.db.Name(), err)
+		return 1, r.mark(ctx, w.ids, refused)
+	case kinds.Permanent(err): // because of one of them
+		half := len(w.events) / 2
+		n, err := r.publish(ctx, waiting{w.topic, w.ids[:half:half], w.events[:half]})
+		if err != nil {
+			return n, err
+		}
+		m, err := r.publish(ctx, waiting{w.topic, w.ids[half:], w.events[half:]})
+		return n + m, err
+	}
+	p := r.paused[w.topic]
+	if p == nil {
+		p = &pause{long: relayPause}
+		r.paused[w.topic] = p
+	}
+	p.until = time.Now().Add(p.long)
+	logger.Warnf("Events of %s wait in the outbox, publishing to topic %s is tried again in %s: %v", r.db.Name(), w.topic, p.long, err)
+	p.long = min(2*p.long, relayPauseMost)
+	r.limit = max(r.limit/2, 1) // if it was too much at once
+	return 0, nil
+}
+
+// begun has what has not settled published again if the stream has begun anew.
+func (r *relay) begun(ctx context.Context, epoch string) error {
+	if r.epoch != "" && epoch != r.epoch {
+		logger.Infof("The event stream has begun anew, what has not settled of the events of %s is published again", r.db.Name())
+		if err := r.again(ctx); err != nil {
+			return err
+		}
+	}
+	r.epoch = epoch
+	return nil
+}
+
+// read reads the next events in the order in which they were added, those of each topic together.
+func (r *relay) read(ctx context.Context) (batches []waiting, err error) {
+	args := []any{r.limit}
+	where := `published = 0`
+	for topic, p := range r.paused {
+		if time.Now().Before(p.until) {
+			args = append(args, topic)
+			where += fmt.Sprintf(` AND topic <> $%d`, len(args))
+		}
+	}
 	rows, err := r.db.Read().Query(ctx, `
-		SELECT position, id, topic, type, cause, aggregate, sequence, time, payload FROM `+r.outbox.table+`
-		WHERE published = 0 ORDER BY position LIMIT $1`, r.limit)
+		SELECT id, topic, type, cause, aggregate, sequence, time, payload FROM `+r.outbox.table+`
+		WHERE `+where+` ORDER BY position LIMIT $1`, args...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer rows.Close()
-	size, cut := 0, false
+	n, size, cut := 0, 0, false
+	of := make(map[string]int)
 	for rows.Next() {
 		var e Event
-		var position, nanos int64
+		var nanos int64
 		var id []byte
-		if err := rows.Scan(&position, &id, &e.Topic, &e.Type, &e.Cause, &e.Aggregate, &e.Sequence, &nanos, &e.Payload); err != nil {
-			return nil, nil, err
+		if err := rows.Scan(&id, &e.Topic, &e.Type, &e.Cause, &e.Aggregate, &e.Sequence, &nanos, &e.Payload); err != nil {
+			return nil, err
 		}
 		if e.ID, err = uuid.FromBytes(id); err != nil {
-			return nil, nil, fmt.Errorf("the id of the event at %d: %w", position, err)
+			return nil, fmt.Errorf("the id of an event: %w", err)
 		}
 		e.Time = time.Unix(0, nanos).UTC()
-		if size += len(e.Payload) + overhead; size > stream.MaxBatchBytes && len(batch) > 0 {
+		if size += len(e.Payload) + overhead; size > stream.MaxBatchBytes && n > 0 {
 			cut = true
 			break
 		}
-		positions, batch = append(positions, position), append(batch, e.published())
+		n++
+		i, ok := of[e.Topic]
+		if !ok {
+			i = len(batches)
+			of[e.Topic] = i
+			batches = append(batches, waiting{topic: e.Topic})
+		}
+		batches[i].ids = append(batches[i].ids, id)
+		batches[i].events = append(batches[i].events, e.published())
 	}
 	if err := rows.Err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// A driver reads all that was asked for, whether it is looked at or not.
 	if cut {
-		r.limit = len(batch)
+		r.limit = n
 	} else {
 		r.limit = min(2*r.limit, stream.MaxBatch)
 	}
-	return positions, batch, nil
+	return batches, nil
 }
 
-// tidy remembers that events were published, and removes those that have settled.
-func (r *relay) tidy(ctx context.Context, positions []any) error {
-	now := time.Now()
+// tidy removes what has settled, if the stream is still the one that it was published to.
+func (r *relay) tidy(ctx context.Context) error {
 	settled := 0
-	for settled < len(r.settling) && now.Sub(r.settling[settled].since) >= r.settle {
+	for settled < len(r.settling) && time.Since(r.settling[settled].since) >= r.settle {
 		settled++
 	}
-	if len(positions) == 0 && settled == 0 {
+	if settled == 0 {
 		return nil
 	}
-	err := r.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+	epoch, err := r.stream.PublishBatch(ctx, nil)
+	if err != nil {
+		if ctx.Err() == nil {
+			logger.Debugf("Whether the event stream has begun anew is not known: %v", err)
+		}
+		return nil
+	}
+	if err := r.begun(ctx, epoch); err != nil || len(r.settling) == 0 {
+		return err
+	}
+	err = r.tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		for _, s := range r.settling[:settled] {
-			// Again, because Tx may call this again, and because a row that is not there does no harm.
-			if err := r.each(ctx, tx, `DELETE FROM `+r.outbox.table+` WHERE position IN `, s.positions); err != nil {
+			if err := each(ctx, tx, `DELETE FROM `+r.outbox.table+` WHERE published > 0 AND id IN `, s.ids); err != nil {
 				return err
 			}
 		}
-		return r.each(ctx, tx, `UPDATE `+r.outbox.table+` SET published = 1 WHERE position IN `, positions)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("tidy the outbox: %w", err)
 	}
 	r.settling = append(r.settling[:0], r.settling[settled:]...)
-	if len(positions) > 0 {
-		r.settling = append(r.settling, settling{positions, now})
+	return nil
+}
+
+// mark writes when events were published.
+func (r *relay) mark(ctx context.Context, ids []any, published int64) error {
+	err := r.tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		return each(ctx, tx, fmt.Sprintf(`UPDATE %s SET published = %d WHERE id IN `, r.outbox.table, published), ids)
+	})
+	if err != nil {
+		return fmt.Errorf("note what was published: %w", err)
 	}
 	return nil
 }
 
-// each executes a statement for all positions.
-func (r *relay) each(ctx context.Context, tx database.Querier, statement string, positions []any) error {
-	for from, to := range database.Chunks(len(positions)) {
-		if _, err := tx.Exec(ctx, statement+database.Values(1, to-from), positions[from:to]...); err != nil {
+// each executes a statement that ends with a list for all ids.
+func each(ctx context.Context, tx database.Querier, statement string, ids []any) error {
+	for from, to := range database.Chunks(len(ids)) {
+		if _, err := tx.Exec(ctx, statement+database.Values(1, to-from), ids[from:to]...); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,17 @@ func newStore(db *database.DB, clock func() time.Time) *store {
 	return &store{inbox: db.Name() + "_inbox", positions: db.Name() + "_positions", letters: db.Name() + "_letters", clock: clock}
 }
 
+// eachRow calls f for each row, and closes them.
+func eachRow(rows *sql.Rows, f func() error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // takeIn records events for a consumer and returns those that were not recorded before, in their order.
 func (s *store) takeIn(ctx context.Context, tx database.Querier, consumer string, batch []*Event) ([]*Event, error) {
 	now := s.clock().Unix()
@@ -34,19 +45,17 @@ func (s *store) takeIn(ctx context.Context, tx database.Querier, consumer string
 		rows, err := tx.Query(ctx, `
 			INSERT INTO `+s.inbox+` (consumer, id, received) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (consumer, id) DO NOTHING RETURNING id`, args...)
+		if err == nil {
+			var id sql.RawBytes
+			err = eachRow(rows, func() error {
+				if err := rows.Scan(&id); err != nil {
+					return err
+				}
+				added[uuid.UUID(id)] = true
+				return nil
+			})
+		}
 		if err != nil {
-			return nil, err
-		}
-		var id sql.RawBytes
-		for rows.Next() {
-			if err := rows.Scan(&id); err != nil {
-				rows.Close()
-				return nil, err
-			}
-			added[uuid.UUID(id)] = true
-		}
-		rows.Close()
-		if err := rows.Err(); err != nil {
 			return nil, err
 		}
 	}
@@ -84,20 +93,16 @@ func (s *store) lock(ctx context.Context, tx database.Querier, consumer string, 
 			INSERT INTO `+s.positions+` (consumer, aggregate, sequence) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (consumer, aggregate) DO UPDATE SET sequence = `+s.positions+`.sequence
 			RETURNING aggregate, sequence`, args...)
+		if err == nil {
+			err = eachRow(rows, func() error {
+				var aggregate string
+				var sequence int64
+				err := rows.Scan(&aggregate, &sequence)
+				positions[aggregate] = sequence
+				return err
+			})
+		}
 		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var aggregate string
-			var sequence int64
-			if err := rows.Scan(&aggregate, &sequence); err != nil {
-				rows.Close()
-				return nil, err
-			}
-			positions[aggregate] = sequence
-		}
-		rows.Close()
-		if err := rows.Err(); err != nil {
 			return nil, err
 		}
 	}

@@ -135,6 +135,23 @@ func (b *batch) event(requests []Request, fresh []counted) *requestsevents.Event
 // them for their age.
 const MinRetention = MaxAge + maxSkew
 
+// retention is for how long it is remembered which requests were recorded and counted, and sweepAtOnce how many are forgotten
+// in one transaction.
+const (
+	retention   = MinRetention + 10*24*time.Hour
+	sweepAtOnce = 5000
+)
+
+// SweepOld forgets what need not be remembered any more. It is meant to be called by the clock.
+func (u *Usage) SweepOld(ctx context.Context) error {
+	for {
+		n, err := u.Sweep(ctx, u.now().Add(-retention), sweepAtOnce)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
 // Sweep forgets requests and batches that became known before a time, at most limit of each, and returns how many it was:
 // there may be more as long as it is not 0. What was counted stays counted. The time has to be MinRetention ago: a request
 // that was forgotten would be counted again. One that is published again later than that, past Record, is.

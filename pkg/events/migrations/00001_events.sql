@@ -11,8 +11,9 @@ CREATE TABLE SERVICE_outbox (
     sequence  BIGINT NOT NULL, -- 0 without an aggregate
     time      BIGINT NOT NULL, -- nanoseconds since 1970
     payload   BYTEA  NOT NULL,
-    published BIGINT NOT NULL  -- 1 when the stream has acknowledged it
+    published BIGINT NOT NULL  -- when the stream has acknowledged it, seconds since 1970; 0 before, -1 if it refuses it
 );
+CREATE UNIQUE INDEX SERVICE_outbox_id ON SERVICE_outbox (id);
 CREATE INDEX SERVICE_outbox_waiting ON SERVICE_outbox (position) WHERE published = 0;
 
 -- How many events there were about each aggregate of a topic.
@@ -61,6 +62,7 @@ CREATE TABLE SERVICE_letters (
 CREATE INDEX SERVICE_letters_due ON SERVICE_letters (consumer, state, next);
 CREATE INDEX SERVICE_letters_aggregate ON SERVICE_letters (consumer, aggregate, sequence);
 CREATE INDEX SERVICE_letters_state ON SERVICE_letters (state, id, consumer);
+CREATE INDEX SERVICE_letters_topic ON SERVICE_letters (state, topic, id, consumer);
 
 -- +goose Down
 DROP TABLE SERVICE_letters;

@@ -20,7 +20,8 @@ type Config struct {
 	// groups have acknowledged is removed, and nothing else: if that is not enough it takes no more events.
 	MaxBytes int64
 	// Retention is how long events are kept that all groups have acknowledged, and how long a group is remembered of which
-	// nobody has been there; 7 days when 0, at least a second.
+	// nobody has been there; 7 days when 0; from a second to 7 days, for half as long as
+	// consumers remember what they have handled.
 	Retention time.Duration
 	// Reserve is how many bytes of the disk are left to others: with fewer free, nothing is taken. 256 MiB when 0.
 	Reserve int64
@@ -57,8 +58,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("sync: expected a time from 1ms to 1s")
 	case c.MaxBytes < 1<<20:
 		return c, fmt.Errorf("max_bytes: expected at least %d", 1<<20)
-	case c.Retention < time.Second:
-		return c, fmt.Errorf("retention: expected at least 1s")
+	case c.Retention < time.Second || c.Retention > 7*24*time.Hour:
+		return c, fmt.Errorf("retention: expected a time from 1s to 168h")
 	case c.Reserve < 0:
 		return c, fmt.Errorf("reserve: expected no negative number")
 	}

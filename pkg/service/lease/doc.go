@@ -15,5 +15,7 @@
 // monotonic clock of its machine, counted from before the last renewal that succeeded was asked for. But a process that is
 // stopped (SIGSTOP, a machine that sleeps) finds out only after it goes on, and a statement that is on its way may arrive
 // late. So two may be at it for a moment, and the work has to be safe to be done twice: a lease saves work, it does not
-// replace a transaction.
+// replace a transaction. A transaction that must not come too late asks for the lease itself (Check).
+//
+// When the database's clock is set back, a lease that would last longer than TTL counts as ended.
 package lease

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"embed"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -29,7 +30,7 @@ type Leases struct {
 	db     *database.DB
 	holder string
 	// acquire and release are the statements, which name the service's table.
-	acquire, release string
+	acquire, release, check string
 }
 
 // now is the time by the database's clock, in microseconds since 1970.
@@ -54,7 +55,8 @@ func Open(ctx context.Context, db *database.DB) (*Leases, error) {
 		acquire: `
 			INSERT INTO ` + table + ` (name, holder, until) VALUES ($1, $2, ` + now + ` + $3)
 			ON CONFLICT (name) DO UPDATE SET holder = $2, until = ` + now + ` + $3
-			WHERE ` + table + `.holder = $2 OR ` + table + `.until < ` + now,
+			WHERE ` + table + `.holder = $2 OR ` + table + `.until < ` + now + ` OR ` + table + `.until > ` + now + ` + $3`,
+		check:   `SELECT holder FROM ` + table + ` WHERE name = $1 FOR UPDATE`,
 		release: `UPDATE ` + table + ` SET until = 0 WHERE name = $1 AND holder = $2`,
 	}, nil
 }
@@ -72,7 +74,20 @@ func (l *Leases) take(ctx context.Context, name string) (taken bool, err error) 
 		taken = n > 0
 		return err
 	})
-	return taken, err
+	return taken && err == nil, err
+}
+
+// Check returns an error unless this process holds the lease of that name, and keeps it from being taken until the end of the
+// transaction: so that what the transaction does cannot come too late.
+func (l *Leases) Check(ctx context.Context, tx database.Querier, name string) error {
+	var holder string
+	if err := tx.QueryRow(ctx, l.check, name).Scan(&holder); err != nil {
+		return fmt.Errorf("read the lease %s: %w", name, err)
+	}
+	if holder != l.holder {
+		return fmt.Errorf("the lease %s is another's now", name)
+	}
+	return nil
 }
 
 func (l *Leases) giveBack(ctx context.Context, name string) {

@@ -154,6 +154,45 @@ func TestAHolderWithoutADatabase(t *testing.T) {
 	require.Less(t, time.Since(began), lease.TTL)
 }
 
+// A clock that was set back does not keep a lease for as long as that.
+func TestAClockThatWasSetBack(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, "shop", none, func(t *testing.T, db *database.DB) {
+		l := open(t, db)
+		require.NoError(t, db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error {
+			_, err := tx.Exec(ctx, `INSERT INTO shop_leases (name, holder, until) VALUES ('relay', 'dead', $1)`,
+				time.Now().Add(time.Hour).UnixMicro())
+			return err
+		}))
+		got := make(chan struct{}, 1)
+		run(t, l, func(ctx context.Context) {
+			got <- struct{}{}
+			<-ctx.Done()
+		})
+		<-got
+	})
+}
+
+// Who has lost the lease finds out in the transaction that would come too late.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, "shop", none, func(t *testing.T, db *database.DB) {
+		l, other := open(t, db), open(t, db)
+		check := func(l *lease.Leases) error {
+			return db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error { return l.Check(ctx, tx, "relay") })
+		}
+		require.Error(t, check(l), "nobody has it")
+		started := make(chan struct{}, 1)
+		run(t, l, func(ctx context.Context) {
+			started <- struct{}{}
+			<-ctx.Done()
+		})
+		<-started
+		require.NoError(t, check(l))
+		require.ErrorContains(t, check(other), "another's")
+	})
+}
+
 func TestEvery(t *testing.T) {
 	t.Parallel()
 	db := databasetest.Open(t, "shop", none)
