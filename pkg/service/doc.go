@@ -29,8 +29,9 @@
 // handler that does not fit its proto service, or a method that does not declare who may call it, stops the start. A
 // failed start prints one sentence, which is the last line the process writes, and ends with exit code 1.
 //
-// A service that is told to stop (SIGTERM or SIGINT) leaves the registry, answers the calls it is working on, and then
-// runs the functions given to OnStop in reverse order, as deferred functions would.
+// A service that is told to stop (SIGTERM or SIGINT) runs the functions given to OnStopping, leaves the registry, answers
+// the calls it is working on, and then runs the functions given to OnStop in reverse order, as deferred functions would.
+// At last it ends what consumes events: Micro's events.Publish and events.Consume are the client of pkg/events/stream.
 //
 // # What operators see
 //

@@ -64,6 +64,7 @@ func child() bool {
 		})
 	}
 	srv.Must(pb.RegisterShapesHandler(srv.Server(), &slow{}))
+	srv.OnStopping(func() { fmt.Fprintln(os.Stderr, "stopping") })
 	srv.OnStop(func() error { fmt.Fprintln(os.Stderr, "first in, last out"); return nil })
 	srv.OnStop(func() error {
 		fmt.Fprintln(os.Stderr, "last in, first out")
@@ -198,6 +199,7 @@ func TestStopAnswersWhatIsInside(t *testing.T) {
 	p.line(t, "inside")
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 
+	p.line(t, "stopping")
 	r := <-answered
 	require.NoError(t, r.err)
 	assert.Equal(t, "a", r.rsp.Shape.Text)

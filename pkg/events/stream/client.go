@@ -122,7 +122,7 @@ func (c *Client) Read(topic string, opts ...events.ReadOption) ([]*events.Event,
 	}
 	limit, offset := ReadOptions(opts...)
 	ctx := context.Background()
-	rsp, err := c.batch.Read(ctx, &pb.ReadRequest{Topic: topic, Limit: uint32(limit), Offset: offset}, client.WithAuthToken()) //nolint:gosec // at most MaxBatch
+	rsp, err := c.batch.Read(ctx, &pb.ReadRequest{Topic: topic, Limit: uint32(limit), Offset: offset}, client.WithAuthToken())
 	if err != nil {
 		return nil, fromRPC(ctx, err)
 	}

@@ -277,3 +277,45 @@ func TestSubscribeMessages(t *testing.T) {
 		})
 	}
 }
+
+// Whoever takes nothing does not keep events from the other members of its group.
+func TestStuckConsumer(t *testing.T) {
+	t.Parallel()
+	const wait = 300 * time.Millisecond
+	c := serve(t, open(t)).client(t)
+	stuck, err := c.Consume("topic", events.WithGroup("g"), events.WithAutoAck(false, wait))
+	require.NoError(t, err)
+	for i := range 10 {
+		require.NoError(t, c.Publish("topic", fmt.Append(nil, i)))
+	}
+	<-stuck // it has received them
+	other, err := c.Consume("topic", events.WithGroup("g"), events.WithAutoAck(false, wait))
+	require.NoError(t, err)
+	seen := make(map[string]bool)
+	for len(seen) < 10 {
+		e := <-other
+		seen[string(e.Payload)] = true
+		require.NoError(t, e.Ack())
+	}
+}
+
+// Whoever is slow, but within AckWait for each event, gets each once.
+func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
+	const wait = 400 * time.Millisecond
+	c := serve(t, open(t)).client(t)
+	slow, err := c.Consume("topic", events.WithGroup("g"), events.WithAutoAck(false, wait), events.WithRetryLimit(0))
+	require.NoError(t, err)
+	const n = 20
+	for i := range n {
+		require.NoError(t, c.Publish("topic", fmt.Append(nil, i)))
+	}
+	work := time.NewTicker(wait / 8)
+	defer work.Stop()
+	for i := range n { // altogether it takes more than twice as long as AckWait
+		e := <-slow
+		require.Equal(t, fmt.Sprint(i), string(e.Payload))
+		<-work.C
+		require.NoError(t, e.Ack())
+	}
+}

@@ -96,7 +96,7 @@ func (h *Handler) Subscribe(ctx context.Context, rpc pb.Batch_SubscribeStream) e
 		}
 		m := &pb.SubscribeResponse{Deliveries: make([]*pb.Delivery, len(batch))}
 		for i, d := range batch {
-			m.Deliveries[i] = &pb.Delivery{Event: ToProto(d.Event), Tag: d.Tag, Attempt: int32(d.Attempt)} //nolint:gosec // counts
+			m.Deliveries[i] = &pb.Delivery{Event: ToProto(d.Event), Tag: d.Tag, Attempt: int32(d.Attempt)}
 		}
 		if err := rpc.Send(m); err != nil {
 			return err

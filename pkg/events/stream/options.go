@@ -49,7 +49,7 @@ func ReadOptions(opts ...events.ReadOption) (limit int, offset uint64) {
 	}
 	limit = DefaultRead
 	if o.Limit > 0 {
-		limit = int(min(o.Limit, MaxBatch)) //nolint:gosec // at most MaxBatch
+		limit = int(min(o.Limit, MaxBatch))
 	}
 	return limit, uint64(o.Offset)
 }

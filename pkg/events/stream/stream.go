@@ -21,8 +21,10 @@ const (
 	MaxTopics = 1000
 	// MaxGroups is how many groups a topic may have.
 	MaxGroups = 1000
-	// MinAckWait is the shortest AckWait, and MaxAckWait the longest.
-	MinAckWait, MaxAckWait = 10 * time.Millisecond, 24 * time.Hour
+	// MinAckWait is the shortest AckWait.
+	MinAckWait = 10 * time.Millisecond
+	// MaxAckWait is the longest AckWait.
+	MaxAckWait = 24 * time.Hour
 	// MaxInFlight is how many events may be delivered and not yet acknowledged.
 	MaxInFlight = 10000
 	// MaxDelay is how long a delivery may be put off.

@@ -81,7 +81,7 @@ func (c *Client) Subscribe(ctx context.Context, options Options) (Subscription, 
 func openOf(o Options) *pb.Open {
 	open := &pb.Open{
 		Topic: o.Topic, Group: o.Group, AckWait: int64(o.AckWait),
-		MaxInFlight: int32(o.MaxInFlight), RetryLimit: int32(max(min(o.RetryLimit, 1<<30), -1)), //nolint:gosec // bounded
+		MaxInFlight: int32(o.MaxInFlight), RetryLimit: int32(max(min(o.RetryLimit, 1<<30), -1)),
 	}
 	switch {
 	case o.Offset.IsZero():

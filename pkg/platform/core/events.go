@@ -90,7 +90,7 @@ type eventsHandler struct {
 
 func newEventsHandler(s stream.Stream) *eventsHandler {
 	h := &eventsHandler{stream: s}
-	h.done, h.end = context.WithCancel(context.Background())
+	h.done, h.end = context.WithCancel(context.Background()) //nolint:gosec // the service calls end when it stops
 	return h
 }
 

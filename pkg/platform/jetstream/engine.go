@@ -94,8 +94,9 @@ func (e *Engine) start() error {
 	if !e.server.ReadyForConnections(startTimeout) {
 		return errors.New("it takes too long to start")
 	}
-	if !e.server.JetStreamEnabled() {
-		return errors.New("it does not start; the log says why")
+	// What it cannot read it leaves out, as if nobody had ever published there.
+	if health := e.server.Healthz(nil); health.Status != "ok" {
+		return fmt.Errorf("it does not start: %s", health.Error)
 	}
 	if e.publishing, err = e.connect(); err != nil {
 		return err
@@ -167,9 +168,13 @@ func (e *Engine) look() {
 	}
 }
 
-// check notices that the server has given up, which it does when it cannot write.
+// check notices that the server cannot write. It does not try again then, and leaves who publishes without an answer.
 func (e *Engine) check() {
-	if !e.server.JetStreamEnabled() {
+	if e.ctx.Err() != nil || e.Err() != nil {
+		return
+	}
+	if health := e.server.Healthz(nil); health.Status != "ok" {
+		logger.Errorf("Event stream: %s", health.Error)
 		e.giveUp(errors.New("the event stream cannot write to its disk and has to be started again"))
 	}
 }

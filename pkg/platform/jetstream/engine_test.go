@@ -1,6 +1,8 @@
 package jetstream
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,7 +11,13 @@ import (
 	"github.com/m3o/backend/pkg/events/stream/streamtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, child(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens an engine until the test ends.
 func open(t testing.TB, config Config) *Engine {

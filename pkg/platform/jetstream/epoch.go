@@ -21,7 +21,7 @@ func openEpoch(dir string, always bool) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, "id")
-	id, err := os.ReadFile(name) //nolint:gosec // below the engine's directory
+	id, err := os.ReadFile(name)
 	switch {
 	case err == nil && uuid.Validate(strings.TrimSpace(string(id))) == nil:
 	case err == nil || errors.Is(err, fs.ErrNotExist): // a power cut may leave an empty file: then it is another life as well

@@ -1,10 +1,12 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/micro/micro/v3/service/events"
@@ -123,8 +125,19 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 	return nil
 }
 
+// seqField is what an answer that says where the event is has before its number; one that says an error has none.
+var seqField = []byte(`"seq":`)
+
 // acknowledged reads the sequence number of the event that the answer is about.
 func acknowledged(answer *nats.Msg) (uint64, error) {
+	if i := bytes.Index(answer.Data, seqField); i >= 0 { // without a parser, which takes a tenth of the whole
+		rest := answer.Data[i+len(seqField):]
+		if end := bytes.IndexAny(rest, ",}"); end > 0 {
+			if n, err := strconv.ParseUint(string(rest[:end]), 10, 64); err == nil && n > 0 {
+				return n, nil
+			}
+		}
+	}
 	if status := answer.Header.Get("Status"); status != "" {
 		return 0, errors.New(strings.TrimSpace(status + " " + answer.Header.Get("Description")))
 	}

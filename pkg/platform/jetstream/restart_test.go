@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,29 +113,39 @@ func TestEpoch(t *testing.T) {
 	require.NotEqual(t, one, again)
 }
 
-// childEnv makes this test a process that publishes until it is killed.
-const childEnv = "JETSTREAM_TEST_DIR"
+// childEnv makes the test binary a process that publishes until it is killed, or cannot any more: fileLimitEnv has how many
+// bytes a file of it may have.
+const (
+	childEnv     = "JETSTREAM_TEST_DIR"
+	fileLimitEnv = "JETSTREAM_TEST_FILE_LIMIT"
+)
 
-// TestChild is no test, but the process that TestKilled kills.
-func TestChild(t *testing.T) { //nolint:paralleltest // the process does nothing else
-	dir := os.Getenv(childEnv)
-	if dir == "" {
-		t.SkipNow()
+// child is the main function of that process.
+func child(dir string) error {
+	if limit, err := strconv.ParseUint(os.Getenv(fileLimitEnv), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ) // it is an error of the write then, as that of a full disk
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return err
+		}
 	}
 	e, err := Open(Config{Dir: dir})
-	require.NoError(t, err)
-	read, err := e.Read("topic", events.ReadLimit(1))
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
+	go func() { // as whoever runs it
+		<-e.Failed()
+		fmt.Println(e.Err())
+		os.Exit(1)
+	}()
 	first := 0
-	if len(read) > 0 {
-		state, err := e.find("topic").info(t.Context())
-		require.NoError(t, err)
-		first = int(state.LastSeq) //nolint:gosec // small
+	if t := e.find("topic"); t != nil {
+		first = int(t.last)
 	}
 	for {
 		const n = 50
-		_, err := e.PublishBatch(t.Context(), numbered("topic", first, n))
-		require.NoError(t, err)
+		if _, err := e.PublishBatch(context.Background(), numbered("topic", first, n)); err != nil {
+			return err
+		}
 		first += n
 		fmt.Printf("acknowledged %d\n", first)
 	}
@@ -144,7 +157,7 @@ func TestKilled(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := 0
 	for range 5 {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$") //nolint:gosec // itself
+		child := exec.CommandContext(t.Context(), os.Args[0])
 		child.Env = append(os.Environ(), childEnv+"="+dir)
 		lines := new(watched)
 		lines.more = make(chan struct{}, 1)
@@ -176,6 +189,23 @@ func TestKilled(t *testing.T) {
 		}
 		require.NoError(t, sub.Ack(tagsOf(batch)...))
 	}
+}
+
+// A process that cannot write any more ends, with a sentence, and what it has acknowledged is there when it can again.
+func TestCannotWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(os.Environ(), childEnv+"="+dir, fileLimitEnv+"=1000000")
+	lines := &watched{more: make(chan struct{}, 1)}
+	var said bytes.Buffer
+	c.Stdout = io.MultiWriter(lines, &said)
+	require.Error(t, c.Run())
+	require.Contains(t, said.String(), "the event stream cannot write to its disk and has to be started again\n")
+	require.Greater(t, lines.last(), 1000)
+	e := open(t, Config{Dir: dir})
+	require.GreaterOrEqual(t, kept(t, e, "topic"), lines.last())
+	publish(t, e, "topic", 0, 1)
 }
 
 func tagsOf(batch []stream.Delivery) []uint64 {

@@ -38,7 +38,7 @@ func (e *Engine) Sweep(ctx context.Context) error {
 		}
 		if float64(report.state.Bytes) >= crowded*float64(e.config.MaxBytes) {
 			logger.Warnf("The topic %s is at %d%% of what it may have: the group %s is %d events behind",
-				t.name, int64(report.state.Bytes)*100/e.config.MaxBytes, report.slowest, report.behind) //nolint:gosec // below the bound
+				t.name, int64(report.state.Bytes)*100/e.config.MaxBytes, report.slowest, report.behind)
 		}
 	}
 	return failures
@@ -81,9 +81,9 @@ func (t *topic) sweep(ctx context.Context, room int64) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	if bytes := int64(state.Bytes); float64(bytes) >= roomy*float64(t.engine.config.MaxBytes) || room > 0 { //nolint:gosec // below the bound
+	if bytes := int64(state.Bytes); float64(bytes) >= roomy*float64(t.engine.config.MaxBytes) || room > 0 {
 		surplus := max(bytes-int64(half*float64(t.engine.config.MaxBytes)), bytes+room-t.engine.config.MaxBytes)
-		first = max(first, state.FirstSeq+uint64(max(surplus, 0))/(state.Bytes/state.Msgs+1)+1) //nolint:gosec // not negative
+		first = max(first, state.FirstSeq+uint64(max(surplus, 0))/(state.Bytes/state.Msgs+1)+1)
 	}
 	if first = min(first, floor+1); first <= state.FirstSeq {
 		return r, nil
@@ -151,7 +151,7 @@ func (t *topic) removeDeserted(ctx context.Context, groups []*jetstream.Consumer
 			}
 		case !there && now.Sub(seen) > retention+retention/seenEvery+time.Second:
 			logger.Warnf("The group %s of the topic %s is removed: nobody of it has been there for %s, and it is %d events behind",
-				name, t.name, now.Sub(seen).Round(time.Second), info.NumPending+uint64(info.NumAckPending)) //nolint:gosec // a count
+				name, t.name, now.Sub(seen).Round(time.Second), info.NumPending+uint64(info.NumAckPending))
 			if err := t.engine.js.DeleteConsumer(ctx, t.stream, info.Name); err != nil {
 				return nil, err
 			}

@@ -28,7 +28,7 @@ func kept(t *testing.T, e *Engine, topic string) int {
 	t.Helper()
 	state, err := e.find(topic).info(t.Context())
 	require.NoError(t, err)
-	return int(state.Msgs) //nolint:gosec // small
+	return int(state.Msgs)
 }
 
 func TestRetention(t *testing.T) {
@@ -199,7 +199,7 @@ func TestFailure(t *testing.T) {
 	publish(t, e, "topic", 0, 10)
 	require.NoError(t, e.Err())
 	e.log.quiet.Store(true)
-	e.server.ShutdownJetStream() // as it does itself
+	require.NoError(t, e.server.ShutdownJetStream()) // as it does itself
 	<-e.Failed()
 	require.ErrorContains(t, e.Err(), "cannot write to its disk")
 	require.Error(t, e.Check(t.Context()))

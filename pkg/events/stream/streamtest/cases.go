@@ -138,7 +138,7 @@ func refusesEvents(ctx context.Context, s stream.Stream) error {
 		_, err := s.PublishBatch(ctx, c.batch)
 		e, ok := errors.AsType[*kinds.Error](err)
 		if !ok || e.Field != c.field || !kinds.Permanent(err) {
-			return fmt.Errorf("%s: error %v: expected one about %s", name, err, c.field)
+			return expect(false, "%s: error %v: expected one about %s", name, err, c.field)
 		}
 	}
 	read, err := s.Read(topic)
@@ -156,16 +156,16 @@ func refusesOptions(ctx context.Context, s stream.Stream) error {
 		_, err := s.Subscribe(ctx, o)
 		e, ok := errors.AsType[*kinds.Error](err)
 		if !ok || e.Field != field {
-			return fmt.Errorf("error %v: expected one about %s", err, field)
+			return expect(false, "error %v: expected one about %s", err, field)
 		}
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := s.Subscribe(ended, stream.Options{Topic: topic, Group: "g"}); !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("error %v: expected that the context has ended", err)
+		return expect(false, "error %v: expected that the context has ended", err)
 	}
 	if _, err := s.PublishBatch(ended, numbered(topic, 0, 1)); !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("error %v: expected that the context has ended", err)
+		return expect(false, "error %v: expected that the context has ended", err)
 	}
 	_, err := s.Read("\x00")
 	return expect(kinds.KindOf(err) == kinds.KindInvalid, "read: error %v", err)
