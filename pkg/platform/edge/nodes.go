@@ -29,6 +29,11 @@ type Finder interface {
 }
 
 // nodes is a view of the registry that survives it: what is known is used at once, and asked for again beside the call.
+//
+// The client has a view of its own (package direct), which this one cannot be: that one connects to every node of a service as
+// soon as its name is looked up, and follows the name for ten minutes. Here anybody looks up any name, mostly to be told that
+// nothing of it is reachable from outside; so that nothing is connected to before that is known, and names that there are not
+// cost an entry in a map, of which there is a bound.
 type nodes struct {
 	registry Finder
 	clock    func() time.Time
