@@ -3,6 +3,7 @@ package events
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -327,17 +328,14 @@ func (s *store) find(ctx context.Context, tx database.Querier, consumer string, 
 		for _, id := range ids[from:to] {
 			args = append(args, id[:])
 		}
-		rows, err := tx.Query(ctx, `
+		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+			l, err := scanLetter(row)
+			all = append(all, l)
+			return err
+		}, `
 			SELECT `+letterColumns+` FROM `+s.letters+`
 			WHERE id IN `+database.Values(1, to-from)+` AND consumer = $`+strconv.Itoa(to-from+1)+` AND state <> 'dead'
 			FOR UPDATE SKIP LOCKED`, append(args, consumer)...)
-		if err == nil {
-			err = eachRow(rows, func() error {
-				l, err := scanLetter(rows)
-				all = append(all, l)
-				return err
-			})
-		}
 		if err != nil {
 			return nil, err
 		}

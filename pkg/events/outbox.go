@@ -3,6 +3,7 @@ package events
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -135,19 +136,16 @@ func (o *Outbox) number(ctx context.Context, tx database.Querier, events []*Even
 		for _, key := range keys[from:to] {
 			args = append(args, key.topic, key.aggregate, counts[key])
 		}
-		rows, err := tx.Query(ctx, `
+		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+			var key aggregateOf
+			var sequence int64
+			err := row.Scan(&key.topic, &key.aggregate, &sequence)
+			last[key] = sequence
+			return err
+		}, `
 			INSERT INTO `+o.sequences+` (topic, aggregate, sequence) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (topic, aggregate) DO UPDATE SET sequence = `+o.sequences+`.sequence + excluded.sequence
 			RETURNING topic, aggregate, sequence`, args...)
-		if err == nil {
-			err = eachRow(rows, func() error {
-				var key aggregateOf
-				var sequence int64
-				err := rows.Scan(&key.topic, &key.aggregate, &sequence)
-				last[key] = sequence
-				return err
-			})
-		}
 		if err != nil {
 			return err
 		}

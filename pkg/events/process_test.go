@@ -62,11 +62,14 @@ func play(role string) error {
 	return errors.New("there is no such role")
 }
 
+// say tells the test something.
+func say(what string) { _, _ = fmt.Fprintln(os.Stdout, what) }
+
 // untilStopped tells the test that the process is ready, and waits for its SIGTERM.
 func untilStopped(what string) {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	fmt.Println(what)
+	say(what)
 	<-stop
 }
 
@@ -142,7 +145,7 @@ func playPublisher() error {
 	if err := bus.Start(); err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	say("ready")
 	most, err := strconv.Atoi(os.Getenv(countEnv))
 	if err != nil {
 		return err
@@ -152,7 +155,7 @@ func playPublisher() error {
 			return err
 		}
 	}
-	for left := 1; left > 0; time.Sleep(10 * time.Millisecond) {
+	for left := 1; left > 0; <-time.After(10 * time.Millisecond) {
 		if err := db.Read().QueryRow(ctx, `SELECT COUNT(*) FROM shop_outbox`).Scan(&left); err != nil {
 			return err
 		}

@@ -22,11 +22,15 @@ func newStore(db *database.DB, clock func() time.Time) *store {
 	return &store{inbox: db.Name() + "_inbox", positions: db.Name() + "_positions", letters: db.Name() + "_letters", clock: clock}
 }
 
-// eachRow calls f for each row, and closes them.
-func eachRow(rows *sql.Rows, f func() error) error {
+// eachRow calls f for each row that a query selects.
+func eachRow(ctx context.Context, q database.Reader, f func(row *sql.Rows) error, query string, args ...any) error {
+	rows, err := q.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := f(); err != nil {
+		if err := f(rows); err != nil {
 			return err
 		}
 	}
@@ -42,19 +46,16 @@ func (s *store) takeIn(ctx context.Context, tx database.Querier, consumer string
 		for _, e := range batch[from:to] {
 			args = append(args, consumer, e.ID[:], now)
 		}
-		rows, err := tx.Query(ctx, `
+		var id sql.RawBytes
+		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+			if err := row.Scan(&id); err != nil {
+				return err
+			}
+			added[uuid.UUID(id)] = true
+			return nil
+		}, `
 			INSERT INTO `+s.inbox+` (consumer, id, received) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (consumer, id) DO NOTHING RETURNING id`, args...)
-		if err == nil {
-			var id sql.RawBytes
-			err = eachRow(rows, func() error {
-				if err := rows.Scan(&id); err != nil {
-					return err
-				}
-				added[uuid.UUID(id)] = true
-				return nil
-			})
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -89,19 +90,16 @@ func (s *store) lock(ctx context.Context, tx database.Querier, consumer string, 
 			args = append(args, consumer, a, 0)
 		}
 		// An update that changes nothing locks the row, and returns what was there.
-		rows, err := tx.Query(ctx, `
+		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+			var aggregate string
+			var sequence int64
+			err := row.Scan(&aggregate, &sequence)
+			positions[aggregate] = sequence
+			return err
+		}, `
 			INSERT INTO `+s.positions+` (consumer, aggregate, sequence) VALUES `+database.Values(to-from, 3)+`
 			ON CONFLICT (consumer, aggregate) DO UPDATE SET sequence = `+s.positions+`.sequence
 			RETURNING aggregate, sequence`, args...)
-		if err == nil {
-			err = eachRow(rows, func() error {
-				var aggregate string
-				var sequence int64
-				err := rows.Scan(&aggregate, &sequence)
-				positions[aggregate] = sequence
-				return err
-			})
-		}
 		if err != nil {
 			return nil, err
 		}

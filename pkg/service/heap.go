@@ -25,7 +25,7 @@ func percentFor(live uint64) int {
 	if live == 0 {
 		return GCPercent
 	}
-	return int(max(defaultPercent, min(GCPercent, (int64(smallHeap)-int64(live))*100/int64(live)))) //nolint:gosec // a heap is far from that large
+	return int(max(defaultPercent, min(GCPercent, (int64(smallHeap)-int64(live))*100/int64(live))))
 }
 
 // tuneGC has the collector follow percentFor from now on, for good: it looks again after each collection.

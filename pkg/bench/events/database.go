@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"embed"
 	"errors"
@@ -50,11 +51,11 @@ func withDatabases(dir, name string, f func(db *database.DB) error) error {
 	if err != nil {
 		return err
 	}
-	if _, err := server.Exec(`CREATE SCHEMA ` + name); err != nil {
+	if _, err := server.ExecContext(context.Background(), `CREATE SCHEMA `+name); err != nil {
 		return errors.Join(err, server.Close())
 	}
 	defer func() {
-		_, dropped := server.Exec(`DROP SCHEMA ` + name + ` CASCADE`)
+		_, dropped := server.ExecContext(context.Background(), `DROP SCHEMA `+name+` CASCADE`)
 		err = errors.Join(err, dropped, server.Close())
 	}()
 	db, err = open("pgx", address+"&search_path="+name)
