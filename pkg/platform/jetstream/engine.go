@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,8 +96,8 @@ func (e *Engine) start() error {
 		return errors.New("it takes too long to start")
 	}
 	// What it cannot read it leaves out, as if nobody had ever published there.
-	if health := e.server.Healthz(nil); health.Status != "ok" {
-		return fmt.Errorf("it does not start: %s", health.Error)
+	if ill := e.illness(func(server.HealthzError) bool { return true }); ill != "" {
+		return fmt.Errorf("it does not start: %s", ill)
 	}
 	if e.publishing, err = e.connect(); err != nil {
 		return err
@@ -173,10 +174,24 @@ func (e *Engine) check() {
 	if e.ctx.Err() != nil || e.Err() != nil {
 		return
 	}
-	if health := e.server.Healthz(nil); health.Status != "ok" {
-		logger.Errorf("Event stream: %s", health.Error)
+	if ill := e.illness(func(h server.HealthzError) bool {
+		// A topic that is being made looks as if it could not be read.
+		return h.Type != server.HealthzErrorStream || strings.Contains(h.Error, "write error")
+	}); ill != "" {
+		logger.Errorf("Event stream: %s", ill)
 		e.giveUp(errors.New("the event stream cannot write to its disk and has to be started again"))
 	}
+}
+
+// illness is what the server says of itself and counts; empty when it is well. That it is not ready for connections, it says
+// whenever it has not had a millisecond to find out.
+func (e *Engine) illness(counts func(server.HealthzError) bool) string {
+	for _, h := range e.server.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if h.Type != server.HealthzErrorConn && counts(h) {
+			return h.Error
+		}
+	}
+	return ""
 }
 
 // giveUp makes the engine one that has failed.

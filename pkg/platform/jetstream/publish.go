@@ -110,7 +110,7 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 			return t.engine.failedRequest("publish", err)
 		}
 	}
-	answer, err := conn.RequestWithContext(ctx, subject, messages[len(rest)])
+	answer, err := t.ask(ctx, subject, messages[len(rest)])
 	if err != nil {
 		return t.engine.failedRequest("publish", err)
 	}
@@ -123,6 +123,33 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 	}
 	t.known, t.last, t.bytes = true, last, t.bytes+size
 	return nil
+}
+
+// ask publishes a message and waits for the answer, which takes fewer goroutines than a Request of the connection.
+func (t *topic) ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+	conn := t.engine.publishing
+	if t.answers == nil {
+		answers, inbox := make(chan *nats.Msg, 16), conn.NewInbox()
+		if _, err := conn.ChanSubscribe(inbox+".*", answers); err != nil {
+			return nil, err
+		}
+		t.answers, t.inbox = answers, inbox
+	}
+	t.asked++
+	reply := t.inbox + "." + strconv.FormatUint(t.asked, 10)
+	if err := conn.PublishRequest(subject, reply, data); err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case answer := <-t.answers:
+			if answer.Subject == reply { // and not to somebody who has given up waiting
+				return answer, nil
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // seqField is what an answer that says where the event is has before its number; one that says an error has none.

@@ -247,6 +247,21 @@ func TestBrokenTail(t *testing.T) {
 	receive(t, sub, 99, 1)
 }
 
+// A topic that cannot be read at all is not taken for one that nobody has published to.
+func TestUnreadableTopic(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := open(t, Config{Dir: dir})
+	publish(t, e, "topic", 0, 1)
+	require.NoError(t, e.Close())
+	found, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "p-topic", "meta.inf"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.NoError(t, os.WriteFile(found[0], []byte("broken"), 0o600))
+	_, err = Open(Config{Dir: dir})
+	require.ErrorContains(t, err, "p-topic")
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

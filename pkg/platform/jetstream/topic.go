@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	kinds "github.com/m3o/backend/pkg/errors"
@@ -33,6 +34,9 @@ type topic struct {
 	known      bool   // whether last and bytes are right
 	last       uint64 // the sequence number of the last event
 	bytes      int64
+	answers    chan *nats.Msg // to what was published, to inbox and below
+	inbox      string
+	asked      uint64      // how often was waited for one
 	shrunk     atomic.Bool // whether something was removed since bytes was right
 
 	// joining is held while somebody joins a group, and while groups are removed.
