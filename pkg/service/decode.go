@@ -36,6 +36,10 @@ func decode(data []byte, enc format, msg proto.Message) error {
 	if text := bytes.TrimSpace(data); len(text) == 0 || string(text) == "null" {
 		return nil
 	}
+	if decodeSimple(data, msg.ProtoReflect()) {
+		return nil
+	}
+	proto.Reset(msg)
 	if strictJSON.Unmarshal(data, msg) == nil {
 		return nil
 	}
