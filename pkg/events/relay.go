@@ -20,6 +20,8 @@ const (
 	DefaultSettle = 2 * time.Second
 	// lookAgain is how often the outbox is looked at without a notice: another process may have written to it.
 	lookAgain = 200 * time.Millisecond
+	// tidyShare is how often in DefaultSettle events are removed that have settled.
+	tidyShare = 4
 	// firstRead is how many events are read at first; more, if they are small.
 	firstRead = 100
 	// relayPause and relayPauseMost are how long is waited after a publish that failed, at first and at most.
@@ -50,8 +52,9 @@ type relay struct {
 	limit int
 	// paused are the topics that could not be published to.
 	paused map[string]*pause
-	// settling are the ids of what was published, in batches, oldest first.
+	// settling are the positions of what was published, in batches, oldest first.
 	settling []settling
+	tidied   time.Time
 }
 
 type pause struct {
@@ -60,15 +63,15 @@ type pause struct {
 }
 
 type settling struct {
-	ids   []any
-	since time.Time
+	positions []any
+	since     time.Time
 }
 
-// waiting are events of one topic that are to be published, with their ids as the database has them.
+// waiting are events of one topic that are to be published, with their positions in the outbox.
 type waiting struct {
-	topic  string
-	ids    []any
-	events []*events.Event
+	topic     string
+	positions []any
+	events    []*events.Event
 }
 
 // run publishes until ctx ends.
@@ -162,23 +165,23 @@ func (r *relay) publish(ctx context.Context, w waiting) (int, error) {
 		if err := r.begun(ctx, epoch); err != nil {
 			return 0, err
 		}
-		if err := r.mark(ctx, w.ids, r.outbox.clock().Unix()); err != nil {
+		if err := r.mark(ctx, w.positions, r.outbox.clock().Unix()); err != nil {
 			return 0, err
 		}
-		r.settling = append(r.settling, settling{w.ids, time.Now()})
+		r.settling = append(r.settling, settling{w.positions, time.Now()})
 		return len(w.events), nil
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	case kinds.Permanent(err) && len(w.events) == 1:
 		logger.Errorf("The stream refuses event %s of %s, it stays in the outbox: %v", w.events[0].ID, r.db.Name(), err)
-		return 1, r.mark(ctx, w.ids, refused)
+		return 1, r.mark(ctx, w.positions, refused)
 	case kinds.Permanent(err): // because of one of them
 		half := len(w.events) / 2
-		n, err := r.publish(ctx, waiting{w.topic, w.ids[:half:half], w.events[:half]})
+		n, err := r.publish(ctx, waiting{w.topic, w.positions[:half:half], w.events[:half]})
 		if err != nil {
 			return n, err
 		}
-		m, err := r.publish(ctx, waiting{w.topic, w.ids[half:], w.events[half:]})
+		m, err := r.publish(ctx, waiting{w.topic, w.positions[half:], w.events[half:]})
 		return n + m, err
 	}
 	p := r.paused[w.topic]
@@ -216,7 +219,7 @@ func (r *relay) read(ctx context.Context) (batches []waiting, err error) {
 		}
 	}
 	rows, err := r.db.Read().Query(ctx, `
-		SELECT id, topic, type, cause, aggregate, sequence, time, payload FROM `+r.outbox.table+`
+		SELECT position, id, topic, type, cause, aggregate, sequence, time, payload FROM `+r.outbox.table+`
 		WHERE `+where+` ORDER BY position LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
@@ -226,9 +229,9 @@ func (r *relay) read(ctx context.Context) (batches []waiting, err error) {
 	of := make(map[string]int)
 	for rows.Next() {
 		var e Event
-		var nanos int64
+		var position, nanos int64
 		var id []byte
-		if err := rows.Scan(&id, &e.Topic, &e.Type, &e.Cause, &e.Aggregate, &e.Sequence, &nanos, &e.Payload); err != nil {
+		if err := rows.Scan(&position, &id, &e.Topic, &e.Type, &e.Cause, &e.Aggregate, &e.Sequence, &nanos, &e.Payload); err != nil {
 			return nil, err
 		}
 		if e.ID, err = uuid.FromBytes(id); err != nil {
@@ -246,7 +249,7 @@ func (r *relay) read(ctx context.Context) (batches []waiting, err error) {
 			of[e.Topic] = i
 			batches = append(batches, waiting{topic: e.Topic})
 		}
-		batches[i].ids = append(batches[i].ids, id)
+		batches[i].positions = append(batches[i].positions, position)
 		batches[i].events = append(batches[i].events, e.published())
 	}
 	if err := rows.Err(); err != nil {
@@ -263,6 +266,11 @@ func (r *relay) read(ctx context.Context) (batches []waiting, err error) {
 
 // tidy removes what has settled, if the stream is still the one that it was published to.
 func (r *relay) tidy(ctx context.Context) error {
+	// All of a while together: each transaction takes its time from those who write to the outbox.
+	if time.Since(r.tidied) < r.settle/tidyShare {
+		return nil
+	}
+	r.tidied = time.Now()
 	settled := 0
 	for settled < len(r.settling) && time.Since(r.settling[settled].since) >= r.settle {
 		settled++
@@ -282,7 +290,7 @@ func (r *relay) tidy(ctx context.Context) error {
 	}
 	err = r.tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		for _, s := range r.settling[:settled] {
-			if err := each(ctx, tx, `DELETE FROM `+r.outbox.table+` WHERE published > 0 AND id IN `, s.ids); err != nil {
+			if err := each(ctx, tx, `DELETE FROM `+r.outbox.table+` WHERE published > 0 AND position IN `, s.positions); err != nil {
 				return err
 			}
 		}
@@ -296,9 +304,9 @@ func (r *relay) tidy(ctx context.Context) error {
 }
 
 // mark writes when events were published.
-func (r *relay) mark(ctx context.Context, ids []any, published int64) error {
+func (r *relay) mark(ctx context.Context, positions []any, published int64) error {
 	err := r.tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		return each(ctx, tx, fmt.Sprintf(`UPDATE %s SET published = %d WHERE id IN `, r.outbox.table, published), ids)
+		return each(ctx, tx, fmt.Sprintf(`UPDATE %s SET published = %d WHERE position IN `, r.outbox.table, published), positions)
 	})
 	if err != nil {
 		return fmt.Errorf("note what was published: %w", err)
@@ -306,10 +314,10 @@ func (r *relay) mark(ctx context.Context, ids []any, published int64) error {
 	return nil
 }
 
-// each executes a statement that ends with a list for all ids.
-func each(ctx context.Context, tx database.Querier, statement string, ids []any) error {
-	for from, to := range database.Chunks(len(ids)) {
-		if _, err := tx.Exec(ctx, statement+database.Values(1, to-from), ids[from:to]...); err != nil {
+// each executes a statement that ends with a list for all positions.
+func each(ctx context.Context, tx database.Querier, statement string, positions []any) error {
+	for from, to := range database.Chunks(len(positions)) {
+		if _, err := tx.Exec(ctx, statement+database.Values(1, to-from), positions[from:to]...); err != nil {
 			return err
 		}
 	}

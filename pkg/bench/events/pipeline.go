@@ -14,7 +14,7 @@ import (
 
 const (
 	pipelineEvents = 200_000
-	backlog        = 200_000
+	backlog        = 1_000_000
 	idleEvents     = 201
 )
 

@@ -13,7 +13,6 @@ CREATE TABLE SERVICE_outbox (
     payload   BYTEA  NOT NULL,
     published BIGINT NOT NULL  -- when the stream has acknowledged it, seconds since 1970; 0 before, -1 if it refuses it
 );
-CREATE UNIQUE INDEX SERVICE_outbox_id ON SERVICE_outbox (id);
 CREATE INDEX SERVICE_outbox_waiting ON SERVICE_outbox (position) WHERE published = 0;
 
 -- How many events there were about each aggregate of a topic.
