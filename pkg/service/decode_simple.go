@@ -148,16 +148,16 @@ func (d *simpleDecoder) scalar(kind protoreflect.Kind) (protoreflect.Value, bool
 		return d.boolean()
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
 		n, ok := d.number()
-		return protoreflect.ValueOfInt32(int32(n)), ok && n >= math.MinInt32 && n <= math.MaxInt32 //nolint:gosec // looked at
+		return protoreflect.ValueOfInt32(int32(n)), ok && n >= math.MinInt32 && n <= math.MaxInt32
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
 		n, ok := d.number()
 		return protoreflect.ValueOfInt64(n), ok
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		n, ok := d.number()
-		return protoreflect.ValueOfUint32(uint32(n)), ok && n >= 0 && n <= math.MaxUint32 //nolint:gosec // looked at
+		return protoreflect.ValueOfUint32(uint32(n)), ok && n >= 0 && n <= math.MaxUint32
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		n, ok := d.number()
-		return protoreflect.ValueOfUint64(uint64(n)), ok && n >= 0 //nolint:gosec // looked at
+		return protoreflect.ValueOfUint64(uint64(n)), ok && n >= 0
 	default:
 		return protoreflect.Value{}, false
 	}
