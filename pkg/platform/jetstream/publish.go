@@ -99,6 +99,9 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 
 	t.publishing.Lock()
 	defer t.publishing.Unlock()
+	if err := t.engine.usable(ctx); err != nil { // by now
+		return err
+	}
 	if err := t.room(ctx, size); err != nil {
 		return err
 	}
