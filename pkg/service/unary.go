@@ -11,6 +11,7 @@ import (
 	microauth "github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/server"
 	"github.com/micro/micro/v3/util/codec"
+	"github.com/micro/micro/v3/util/codec/bytes"
 )
 
 // unary is a method of a handler that takes one message and gives one. Micro's server would call it as well, after it had
@@ -88,6 +89,11 @@ func (c *unaryCall) answer() error {
 	rsp := reflect.New(c.out).Interface()
 	if err := c.call(&c.stream.ctx, c, rsp); err != nil {
 		return err
+	}
+	if c.stream.format == jsonText {
+		if text := encodeSimple(rsp); text != nil {
+			return c.stream.SendMsg(&bytes.Frame{Data: text})
+		}
 	}
 	return c.stream.SendMsg(rsp)
 }

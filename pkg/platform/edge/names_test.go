@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,11 +47,11 @@ func TestBodiesAreReadToTheirEnd(t *testing.T) {
 	for _, size := range []int64{0, 1, roomAtOnce, roomAtOnce + 1, most} {
 		body := bytes.Repeat([]byte("x"), int(size))
 		for _, said := range []int64{size, -1} {
-			got, err := readAll(bytes.NewReader(body), said, most)
+			got, err := readAll(nil, &http.Request{Body: io.NopCloser(bytes.NewReader(body)), ContentLength: said}, most)
 			require.NoError(t, err)
 			require.Equal(t, body, append([]byte{}, got...))
 		}
 	}
-	_, err := readAll(strings.NewReader("xx"), 3, most)
+	_, err := readAll(nil, &http.Request{Body: io.NopCloser(strings.NewReader("xx")), ContentLength: 3}, most)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }

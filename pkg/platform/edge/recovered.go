@@ -15,7 +15,10 @@ import (
 func recovered(write func(level logger.Level, format string, args ...any)) middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a := &answerWriter{ResponseWriter: w}
+			a, ok := w.(*answerWriter) // the access log's
+			if !ok {
+				a = &answerWriter{ResponseWriter: w}
+			}
 			defer func() {
 				cause := recover()
 				if cause == nil {

@@ -22,7 +22,7 @@ func bodyOf(w http.ResponseWriter, r *http.Request, most int64) (json.RawMessage
 	if err := expectJSON(r.Header.Get("Content-Type")); err != nil {
 		return nil, err
 	}
-	b, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength, most)
+	b, err := readAll(w, r, most)
 	if err == nil {
 		return objectOf(b)
 	}
@@ -59,13 +59,13 @@ func expectJSON(contentType string) error {
 // roomAtOnce is how much memory a body is given because its caller says that it is so long. More of it gets more when it comes.
 const roomAtOnce = 4 << 10
 
-// readAll reads a body that is said to have a length, negative if it is not known, and has at most most bytes.
-func readAll(body io.Reader, length, most int64) ([]byte, error) {
-	if length < 0 || length > min(most, roomAtOnce) {
-		return io.ReadAll(body)
+// readAll reads the body of a request, which may have at most most bytes.
+func readAll(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > min(most, roomAtOnce) {
+		return io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	}
-	b := make([]byte, length)
-	_, err := io.ReadFull(body, b)
+	b := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, b)
 	return b, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/micro/micro/v3/service/logger"
 )
@@ -72,7 +73,7 @@ func (m *MicroLogger) Fields(fields map[string]any) logger.Logger {
 // Log writes a line.
 func (m *MicroLogger) Log(level logger.Level, v ...any) {
 	if l := levels[level]; m.inner.Enabled(context.Background(), l) {
-		m.inner.Log(context.Background(), l, strings.TrimSpace(fmt.Sprint(v...)))
+		m.write(l, fmt.Sprint(v...))
 	}
 }
 
@@ -83,8 +84,14 @@ const handlerFailed = "grpc handler got error: %s"
 // Logf writes a line, unless it is about a call: that one has a line already.
 func (m *MicroLogger) Logf(level logger.Level, format string, v ...any) {
 	if l := levels[level]; format != handlerFailed && m.inner.Enabled(context.Background(), l) {
-		m.inner.Log(context.Background(), l, strings.TrimSpace(fmt.Sprintf(format, v...)))
+		m.write(l, fmt.Sprintf(format, v...))
 	}
+}
+
+// write writes a line without looking for the place in the code that it comes from, which no line has.
+func (m *MicroLogger) write(level slog.Level, text string) {
+	r := slog.NewRecord(time.Now(), level, strings.TrimSpace(text), 0)
+	_ = m.inner.Handler().Handle(context.Background(), r) // as slog itself does
 }
 
 // String is the logger's name.

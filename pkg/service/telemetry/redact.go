@@ -57,6 +57,10 @@ type redactor struct{ slog.Handler }
 
 // Handle implements slog.Handler.
 func (h redactor) Handle(ctx context.Context, r slog.Record) error {
+	if r.NumAttrs() == 0 {
+		r.Message = Redact(r.Message)
+		return h.Handler.Handle(ctx, r)
+	}
 	clean := slog.NewRecord(r.Time, r.Level, Redact(r.Message), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		clean.AddAttrs(redactAttr(a))
