@@ -286,12 +286,13 @@ func (c *consumer) take(ctx context.Context, batch []*Event) error {
 			return err
 		}
 		ready := make([]*Event, 0, len(fresh))
-		var kept []*Event
+		var kept []letter
+		until := c.bus.now().Add(c.GapWait)
 		for _, e := range fresh {
 			switch {
 			case e.Aggregate == "":
 			case e.Sequence > positions[e.Aggregate]+1:
-				kept = append(kept, e)
+				kept = append(kept, letter{Event: e, consumer: c.key, state: stateEarly, next: until})
 				continue
 			case e.Sequence == positions[e.Aggregate]+1:
 				positions[e.Aggregate] = e.Sequence
@@ -309,13 +310,7 @@ func (c *consumer) take(ctx context.Context, batch []*Event) error {
 		if err := c.store.move(ctx, tx, c.key, positions); err != nil {
 			return err
 		}
-		until := c.bus.now().Add(c.GapWait)
-		for _, e := range kept {
-			if err := c.store.keep(ctx, tx, letter{Event: e, consumer: c.key, state: stateEarly, next: until}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.store.keep(ctx, tx, kept...)
 	})
 	if err != nil {
 		return err

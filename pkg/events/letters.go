@@ -62,18 +62,26 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// keep adds a letter, or replaces it.
-func (s *store) keep(ctx context.Context, tx database.Querier, l letter) error {
-	_, err := tx.Exec(ctx, `
-		INSERT INTO `+s.letters+` (consumer, id, state, topic, type, cause, aggregate, sequence, time, payload, attempts, next, failed, reason)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-		ON CONFLICT (consumer, id) DO UPDATE SET state = $3, attempts = $11, next = $12, failed = $13, reason = $14`,
-		l.consumer, l.ID[:], l.state, l.Topic, l.Type, l.Cause, l.Aggregate, l.Sequence, l.Time.UnixNano(), l.Payload,
-		l.attempts, micros(l.next), micros(l.failedAt), l.reason)
-	return err
-}
-
 const letterColumns = `consumer, id, state, topic, type, cause, aggregate, sequence, time, payload, attempts, next, failed, reason`
+
+// keep adds letters, or replaces what has become of those that there are.
+func (s *store) keep(ctx context.Context, tx database.Querier, letters ...letter) error {
+	const columns = 14
+	for from, to := range database.Chunks(len(letters)) {
+		args := make([]any, 0, columns*(to-from))
+		for _, l := range letters[from:to] {
+			args = append(args, l.consumer, l.ID[:], l.state, l.Topic, l.Type, l.Cause, l.Aggregate, l.Sequence, l.Time.UnixNano(),
+				l.Payload, l.attempts, micros(l.next), micros(l.failedAt), l.reason)
+		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO `+s.letters+` (`+letterColumns+`) VALUES `+database.Values(to-from, columns)+`
+			ON CONFLICT (consumer, id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,
+				next = excluded.next, failed = excluded.failed, reason = excluded.reason`, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func scanLetter(row interface{ Scan(dest ...any) error }) (letter, error) {
 	l := letter{Event: new(Event)}

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -35,27 +34,16 @@ func main() {
 		"stock-service": runStockService, "stock-caller": runStockCaller,
 	})
 	report := bench.NewReport(os.Stdout, "calls")
-	if err := run(report); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := bench.InDir(func(dir string) error { return run(ctx, report, dir) }); err != nil {
 		fmt.Fprintln(os.Stderr, "calls:", err)
 		os.Exit(1)
 	}
 	os.Exit(report.ExitCode())
 }
 
-func run(report *bench.Report) (err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := os.MkdirAll("bin", 0o750); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("bin", "bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
+func run(ctx context.Context, report *bench.Report, dir string) error {
 	keys := filepath.Join(dir, "keys")
 	ids, err := newIdentities(keys)
 	if err != nil {

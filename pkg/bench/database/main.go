@@ -49,7 +49,7 @@ func main() {
 func run(report *bench.Report) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := measureSQLite(ctx, report); err != nil {
+	if err := bench.InDir(func(dir string) error { return measureSQLite(ctx, report, dir) }); err != nil {
 		return err
 	}
 	address := os.Getenv("TEST_POSTGRES_ADDRESS")
@@ -60,17 +60,7 @@ func run(report *bench.Report) error {
 	return measurePostgres(ctx, report, address)
 }
 
-func measureSQLite(ctx context.Context, report *bench.Report) (err error) {
-	// In bin, on the disk of the working copy: the system's temporary directory may be in memory, where syncing is free.
-	if err := os.MkdirAll("bin", 0o750); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("bin", "bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-
+func measureSQLite(ctx context.Context, report *bench.Report, dir string) (err error) {
 	ours, err := open("sqlite3", filepath.Join(dir, "ours.db"))
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func open(driver, address string) (*database.DB, error) {
 
 // withDatabases runs f on a new SQLite file below dir, durable on every commit, and on PostgreSQL where there is one. It is
 // left as it was.
-func withDatabases(dir, name string, f func(db *database.DB) error) error {
+func withDatabases(dir, name string, f func(db *database.DB) error) (err error) {
 	db, err := open("sqlite3", filepath.Join(dir, name+".db"))
 	if err != nil {
 		return err
