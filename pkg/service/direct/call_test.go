@@ -102,6 +102,12 @@ func TestErrors(t *testing.T) {
 	withType := func(contentType string) client.Request {
 		return c.NewRequest(serviceName, "Counter.Add", slow, client.WithContentType(contentType))
 	}
+	// What is tested is not how long a connection takes; nothing of this gets to the handler.
+	require.Eventually(t, func() bool {
+		err := c.Call(t.Context(), c.NewRequest(serviceName, "Counter.Subtract", slow), &bytes.Frame{})
+		e, ok := stderrors.AsType[*errors.Error](err)
+		return ok && e.Code == 404
+	}, 10*time.Second, time.Millisecond)
 	for name, tc := range map[string]struct {
 		ctx     context.Context
 		request client.Request

@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"net/http"
+	"time"
 
 	pb "github.com/micro/micro/v3/proto/errors"
 	"github.com/micro/micro/v3/service/errors"
@@ -35,6 +36,10 @@ func microError(ctx context.Context, service, endpoint string, err error) error 
 		s = status.FromContextError(err)
 	}
 	if e := ofService(s); e != nil {
+		// A service knows its caller's deadline, and may be the first to say that it has passed.
+		if e.Code == http.StatusRequestTimeout && isLate(ctx) {
+			return ended(ctx)
+		}
 		return e
 	}
 	if ctx.Err() != nil { // whatever became of the call because of that
@@ -60,6 +65,12 @@ func microError(ctx context.Context, service, endpoint string, err error) error 
 	default:
 		return failure(http.StatusInternalServerError, s.Message())
 	}
+}
+
+// isLate tells whether a deadline has passed, also if the timer that is to say so has not.
+func isLate(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // ended is the error of a call whose caller has given up, or has no time left.

@@ -202,3 +202,19 @@ func TestNamedAddressesAreKeptForAWhile(t *testing.T) {
 	assert.Equal(t, connectivity.Shutdown, p.conn.GetState())
 	require.NoError(t, o.close())
 }
+
+// overdue is a context whose deadline has passed, and whose timer has not said so yet.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Nanosecond), true }
+
+// Whether the service or the own timer is the first to say that the deadline has passed, the caller is told the same; and what
+// else a service has answered by then is its answer.
+func TestWhoSaysThatItIsTooLate(t *testing.T) {
+	t.Parallel()
+	late := answer(codes.DeadlineExceeded, `{"id":"a.B.C","code":408,"detail":"the call took longer than its caller wanted to wait"}`)
+	missing := answer(codes.NotFound, `{"id":"a.B.C","code":404,"detail":"there is none"}`)
+	require.EqualError(t, microError(overdue{t.Context()}, "a", "B.C", late), ended(overdue{t.Context()}).Error())
+	require.Contains(t, microError(t.Context(), "a", "B.C", late).Error(), "a.B.C", "not the caller's deadline")
+	require.Contains(t, microError(overdue{t.Context()}, "a", "B.C", missing).Error(), "there is none")
+}
