@@ -303,12 +303,12 @@ func TestConnectionsAreObserved(t *testing.T) {
 	_, operators, _ := strings.Cut(p.line(t, "shaper serves at "), "has its metrics at ")
 	operators, _, _ = strings.Cut(operators, `"`)
 	require.Eventually(t, func() bool {
-		code, _ := get(t, operators, "/readyz")
-		return code == 200
-	}, 10*time.Second, 50*time.Millisecond)
-	_, body := get(t, operators, "/metrics")
-	require.Contains(t, body, `rpc_client_connections{state="READY",target="shaper"} 1`)
-	require.Contains(t, body, `rpc_client_connections{state="CONNECTING",target="shaper"} 0`)
+		code, _ := get(t, operators, "/readyz") // it calls itself to say so
+		_, body := get(t, operators, "/metrics")
+		return code == 200 &&
+			strings.Contains(body, `rpc_client_connections{state="READY",target="shaper"} 1`) &&
+			strings.Contains(body, `rpc_client_connections{state="CONNECTING",target="shaper"} 0`)
+	}, 10*time.Second, 50*time.Millisecond, "the connection is not among the metrics, or not as ready")
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	code, _ := p.end(t)
 	require.Equal(t, 0, code)

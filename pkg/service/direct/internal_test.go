@@ -212,8 +212,8 @@ func (overdue) Deadline() (time.Time, bool) { return time.Now().Add(-time.Nanose
 // else a service has answered by then is its answer.
 func TestWhoSaysThatItIsTooLate(t *testing.T) {
 	t.Parallel()
-	late := answer(codes.DeadlineExceeded, `{"id":"a.B.C","code":408,"detail":"the call took longer than its caller wanted to wait"}`)
-	missing := answer(codes.NotFound, `{"id":"a.B.C","code":404,"detail":"there is none"}`)
+	late := status.Error(codes.DeadlineExceeded, `{"id":"a.B.C","code":408,"detail":"the call took longer than its caller wanted to wait"}`)
+	missing := status.Error(codes.NotFound, `{"id":"a.B.C","code":404,"detail":"there is none"}`)
 	require.EqualError(t, microError(overdue{t.Context()}, "a", "B.C", late), ended(overdue{t.Context()}).Error())
 	require.Contains(t, microError(t.Context(), "a", "B.C", late).Error(), "a.B.C", "not the caller's deadline")
 	require.Contains(t, microError(overdue{t.Context()}, "a", "B.C", missing).Error(), "there is none")

@@ -102,11 +102,18 @@ func (r *Recorder) target(service, endpoint string) *series {
 	return next[t]
 }
 
+// connectionStates are the states that a connection can be in and still be there.
+var connectionStates = []string{"IDLE", "CONNECTING", "READY", "TRANSIENT_FAILURE"}
+
 // Connection says that a connection to a service has changed from one state to another, such as "READY" in the words of
 // gRPC's connectivity package. One that is new has no state before, one that is gone has none after: "".
 func (r *Recorder) Connection(service, before, after string) {
 	if before != "" {
 		r.connects.WithLabelValues(service, before).Dec()
+	} else { // a state that no connection has been seen in is 0, not missing
+		for _, state := range connectionStates {
+			r.connects.WithLabelValues(service, state)
+		}
 	}
 	if after != "" {
 		r.connects.WithLabelValues(service, after).Inc()

@@ -77,7 +77,8 @@ func TestClientMetrics(t *testing.T) {
 	r.Connection("b", "CONNECTING", "READY")
 	r.Connection("b", "", "READY")
 	r.Connection("b", "READY", "")
-	requireMetric(t, r, "rpc_client_connections", `{state="CONNECTING",target="b"} 0`, `{state="READY",target="b"} 1`)
+	requireMetric(t, r, "rpc_client_connections", `{state="IDLE",target="b"} 0`, `{state="CONNECTING",target="b"} 0`,
+		`{state="READY",target="b"} 1`, `{state="TRANSIENT_FAILURE",target="b"} 0`)
 }
 
 // However many names there are, and whoever asks for them at once, the series are bounded and no call is lost.
