@@ -6,5 +6,6 @@ package main
 //go:generate go tool -modfile=../tools/go.mod counterfeiter -generate
 
 //counterfeiter:generate -o proto/fakes/customers_service.go github.com/m3o/backend/customers/proto.CustomersService
+//counterfeiter:generate -o proto/fakes/keys_service.go github.com/m3o/backend/customers/proto.KeysService
 //counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/customers/handler.Core
 //counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/customers/service.Outbox

@@ -199,6 +199,301 @@ func (x *ListTiersResponse) GetTiers() []*Tier {
 	return nil
 }
 
+// PublishAPIRequest describes an API.
+type PublishAPIRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the service, such as "weather": 1 to 63 small letters, digits and hyphens, the first a letter. Required.
+	ApiName string `protobuf:"bytes,1,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
+	// The endpoints that can be called, at most 200. Endpoints that the service has and that are not among them cannot be.
+	Endpoints     []*Endpoint `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAPIRequest) Reset() {
+	*x = PublishAPIRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAPIRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAPIRequest) ProtoMessage() {}
+
+func (x *PublishAPIRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAPIRequest.ProtoReflect.Descriptor instead.
+func (*PublishAPIRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PublishAPIRequest) GetApiName() string {
+	if x != nil {
+		return x.ApiName
+	}
+	return ""
+}
+
+func (x *PublishAPIRequest) GetEndpoints() []*Endpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// Endpoint is what can be called of an API.
+type Endpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the method of the API's main RPC service, such as "Now": 1 to 64 letters and digits, the first a large letter.
+	// Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What a call costs, in millionths of a US dollar: 0 to 1,000,000,000,000.
+	Price         int64 `protobuf:"varint,2,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Endpoint) Reset() {
+	*x = Endpoint{}
+	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Endpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Endpoint) ProtoMessage() {}
+
+func (x *Endpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
+func (*Endpoint) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Endpoint) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Endpoint) GetPrice() int64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+// PublishAPIResponse is empty.
+type PublishAPIResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAPIResponse) Reset() {
+	*x = PublishAPIResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAPIResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAPIResponse) ProtoMessage() {}
+
+func (x *PublishAPIResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAPIResponse.ProtoReflect.Descriptor instead.
+func (*PublishAPIResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{5}
+}
+
+// ListPricesRequest is empty.
+type ListPricesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesRequest) Reset() {
+	*x = ListPricesRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesRequest) ProtoMessage() {}
+
+func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
+func (*ListPricesRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{6}
+}
+
+// ListPricesResponse has the catalogue.
+type ListPricesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Every endpoint.
+	Prices        []*Price `protobuf:"bytes,1,rep,name=prices,proto3" json:"prices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPricesResponse) Reset() {
+	*x = ListPricesResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPricesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPricesResponse) ProtoMessage() {}
+
+func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
+func (*ListPricesResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListPricesResponse) GetPrices() []*Price {
+	if x != nil {
+		return x.Prices
+	}
+	return nil
+}
+
+// Price is what a call of an endpoint costs.
+type Price struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the API, such as "weather".
+	ApiName string `protobuf:"bytes,1,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
+	// The name of the endpoint, such as "Now".
+	EndpointName string `protobuf:"bytes,2,opt,name=endpoint_name,json=endpointName,proto3" json:"endpoint_name,omitempty"`
+	// What a call costs, in millionths of a US dollar.
+	Price         int64 `protobuf:"varint,3,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Price) Reset() {
+	*x = Price{}
+	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Price) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Price) ProtoMessage() {}
+
+func (x *Price) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Price.ProtoReflect.Descriptor instead.
+func (*Price) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Price) GetApiName() string {
+	if x != nil {
+		return x.ApiName
+	}
+	return ""
+}
+
+func (x *Price) GetEndpointName() string {
+	if x != nil {
+		return x.EndpointName
+	}
+	return ""
+}
+
+func (x *Price) GetPrice() int64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
 var File_billing_proto_billing_proto protoreflect.FileDescriptor
 
 const file_billing_proto_billing_proto_rawDesc = "" +
@@ -214,9 +509,28 @@ const file_billing_proto_billing_proto_rawDesc = "" +
 	"rate_limit\x18\x06 \x01(\x03R\trateLimit\"\x12\n" +
 	"\x10ListTiersRequest\"8\n" +
 	"\x11ListTiersResponse\x12#\n" +
-	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers2X\n" +
+	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers\"_\n" +
+	"\x11PublishAPIRequest\x12\x19\n" +
+	"\bapi_name\x18\x01 \x01(\tR\aapiName\x12/\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x11.billing.EndpointR\tendpoints\"4\n" +
+	"\bEndpoint\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05price\x18\x02 \x01(\x03R\x05price\"\x14\n" +
+	"\x12PublishAPIResponse\"\x13\n" +
+	"\x11ListPricesRequest\"<\n" +
+	"\x12ListPricesResponse\x12&\n" +
+	"\x06prices\x18\x01 \x03(\v2\x0e.billing.PriceR\x06prices\"]\n" +
+	"\x05Price\x12\x19\n" +
+	"\bapi_name\x18\x01 \x01(\tR\aapiName\x12#\n" +
+	"\rendpoint_name\x18\x02 \x01(\tR\fendpointName\x12\x14\n" +
+	"\x05price\x18\x03 \x01(\x03R\x05price2\xf9\x01\n" +
 	"\aBilling\x12M\n" +
 	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x01\x12M\n" +
+	"\n" +
+	"PublishAPI\x12\x1a.billing.PublishAPIRequest\x1a\x1b.billing.PublishAPIResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12P\n" +
+	"\n" +
+	"ListPrices\x12\x1a.billing.ListPricesRequest\x1a\x1b.billing.ListPricesResponse\"\t\xc2\xf3\x18\x02\n" +
 	"\x00\x90\x02\x01B.Z,github.com/m3o/backend/billing/proto;billingb\x06proto3"
 
 var (
@@ -231,21 +545,33 @@ func file_billing_proto_billing_proto_rawDescGZIP() []byte {
 	return file_billing_proto_billing_proto_rawDescData
 }
 
-var file_billing_proto_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_billing_proto_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_billing_proto_billing_proto_goTypes = []any{
-	(*Tier)(nil),              // 0: billing.Tier
-	(*ListTiersRequest)(nil),  // 1: billing.ListTiersRequest
-	(*ListTiersResponse)(nil), // 2: billing.ListTiersResponse
+	(*Tier)(nil),               // 0: billing.Tier
+	(*ListTiersRequest)(nil),   // 1: billing.ListTiersRequest
+	(*ListTiersResponse)(nil),  // 2: billing.ListTiersResponse
+	(*PublishAPIRequest)(nil),  // 3: billing.PublishAPIRequest
+	(*Endpoint)(nil),           // 4: billing.Endpoint
+	(*PublishAPIResponse)(nil), // 5: billing.PublishAPIResponse
+	(*ListPricesRequest)(nil),  // 6: billing.ListPricesRequest
+	(*ListPricesResponse)(nil), // 7: billing.ListPricesResponse
+	(*Price)(nil),              // 8: billing.Price
 }
 var file_billing_proto_billing_proto_depIdxs = []int32{
 	0, // 0: billing.ListTiersResponse.tiers:type_name -> billing.Tier
-	1, // 1: billing.Billing.ListTiers:input_type -> billing.ListTiersRequest
-	2, // 2: billing.Billing.ListTiers:output_type -> billing.ListTiersResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 1: billing.PublishAPIRequest.endpoints:type_name -> billing.Endpoint
+	8, // 2: billing.ListPricesResponse.prices:type_name -> billing.Price
+	1, // 3: billing.Billing.ListTiers:input_type -> billing.ListTiersRequest
+	3, // 4: billing.Billing.PublishAPI:input_type -> billing.PublishAPIRequest
+	6, // 5: billing.Billing.ListPrices:input_type -> billing.ListPricesRequest
+	2, // 6: billing.Billing.ListTiers:output_type -> billing.ListTiersResponse
+	5, // 7: billing.Billing.PublishAPI:output_type -> billing.PublishAPIResponse
+	7, // 8: billing.Billing.ListPrices:output_type -> billing.ListPricesResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_billing_proto_billing_proto_init() }
@@ -259,7 +585,7 @@ func file_billing_proto_billing_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_billing_proto_billing_proto_rawDesc), len(file_billing_proto_billing_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -47,6 +47,12 @@ func NewBillingEndpoints() []*api.Endpoint {
 type BillingService interface {
 	// ListTiers returns every tier, ordered by price and then by id. There are at most 100, so that the list has one page.
 	ListTiers(ctx context.Context, in *ListTiersRequest, opts ...client.CallOption) (*ListTiersResponse, error)
+	// PublishAPI puts an API into the catalogue, so that customers can call it, or replaces what the catalogue has of it; without
+	// endpoints it takes it out. The same call again changes nothing.
+	PublishAPI(ctx context.Context, in *PublishAPIRequest, opts ...client.CallOption) (*PublishAPIResponse, error)
+	// ListPrices returns the catalogue: every endpoint that can be called and what a call of it costs, ordered by API and
+	// endpoint. There are at most 10,000, so that the list has one page.
+	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...client.CallOption) (*ListPricesResponse, error)
 }
 
 type billingService struct {
@@ -71,16 +77,44 @@ func (c *billingService) ListTiers(ctx context.Context, in *ListTiersRequest, op
 	return out, nil
 }
 
+func (c *billingService) PublishAPI(ctx context.Context, in *PublishAPIRequest, opts ...client.CallOption) (*PublishAPIResponse, error) {
+	req := c.c.NewRequest(c.name, "Billing.PublishAPI", in)
+	out := new(PublishAPIResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *billingService) ListPrices(ctx context.Context, in *ListPricesRequest, opts ...client.CallOption) (*ListPricesResponse, error) {
+	req := c.c.NewRequest(c.name, "Billing.ListPrices", in)
+	out := new(ListPricesResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Billing service
 
 type BillingHandler interface {
 	// ListTiers returns every tier, ordered by price and then by id. There are at most 100, so that the list has one page.
 	ListTiers(context.Context, *ListTiersRequest, *ListTiersResponse) error
+	// PublishAPI puts an API into the catalogue, so that customers can call it, or replaces what the catalogue has of it; without
+	// endpoints it takes it out. The same call again changes nothing.
+	PublishAPI(context.Context, *PublishAPIRequest, *PublishAPIResponse) error
+	// ListPrices returns the catalogue: every endpoint that can be called and what a call of it costs, ordered by API and
+	// endpoint. There are at most 10,000, so that the list has one page.
+	ListPrices(context.Context, *ListPricesRequest, *ListPricesResponse) error
 }
 
 func RegisterBillingHandler(s server.Server, hdlr BillingHandler, opts ...server.HandlerOption) error {
 	type billing interface {
 		ListTiers(ctx context.Context, in *ListTiersRequest, out *ListTiersResponse) error
+		PublishAPI(ctx context.Context, in *PublishAPIRequest, out *PublishAPIResponse) error
+		ListPrices(ctx context.Context, in *ListPricesRequest, out *ListPricesResponse) error
 	}
 	type Billing struct {
 		billing
@@ -95,4 +129,12 @@ type billingHandler struct {
 
 func (h *billingHandler) ListTiers(ctx context.Context, in *ListTiersRequest, out *ListTiersResponse) error {
 	return h.BillingHandler.ListTiers(ctx, in, out)
+}
+
+func (h *billingHandler) PublishAPI(ctx context.Context, in *PublishAPIRequest, out *PublishAPIResponse) error {
+	return h.BillingHandler.PublishAPI(ctx, in, out)
+}
+
+func (h *billingHandler) ListPrices(ctx context.Context, in *ListPricesRequest, out *ListPricesResponse) error {
+	return h.BillingHandler.ListPrices(ctx, in, out)
 }

@@ -671,6 +671,1191 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
 }
 
+// MarkVerifiedRequest names a customer by exactly one of its fields.
+type MarkVerifiedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's address, in any case.
+	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkVerifiedRequest) Reset() {
+	*x = MarkVerifiedRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkVerifiedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkVerifiedRequest) ProtoMessage() {}
+
+func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkVerifiedRequest.ProtoReflect.Descriptor instead.
+func (*MarkVerifiedRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MarkVerifiedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MarkVerifiedRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// MarkVerifiedResponse has the customer.
+type MarkVerifiedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkVerifiedResponse) Reset() {
+	*x = MarkVerifiedResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkVerifiedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkVerifiedResponse) ProtoMessage() {}
+
+func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkVerifiedResponse.ProtoReflect.Descriptor instead.
+func (*MarkVerifiedResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MarkVerifiedResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// ActivateRequest names a customer.
+type ActivateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivateRequest) Reset() {
+	*x = ActivateRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivateRequest) ProtoMessage() {}
+
+func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
+func (*ActivateRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ActivateRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ActivateResponse has the customer.
+type ActivateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivateResponse) Reset() {
+	*x = ActivateResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivateResponse) ProtoMessage() {}
+
+func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
+func (*ActivateResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ActivateResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// BanRequest names a customer by its id or its address, and says why.
+type BanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's address, in any case.
+	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	// Why, for those who look after customers: at most 500 characters.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanRequest) Reset() {
+	*x = BanRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanRequest) ProtoMessage() {}
+
+func (x *BanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
+func (*BanRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BanRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BanRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *BanRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// BanResponse has the customer.
+type BanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanResponse) Reset() {
+	*x = BanResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanResponse) ProtoMessage() {}
+
+func (x *BanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
+func (*BanResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BanResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// UnbanRequest names a customer by exactly one of its fields.
+type UnbanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's address, in any case.
+	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbanRequest) Reset() {
+	*x = UnbanRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbanRequest) ProtoMessage() {}
+
+func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
+func (*UnbanRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnbanRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UnbanRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// UnbanResponse has the customer.
+type UnbanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbanResponse) Reset() {
+	*x = UnbanResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbanResponse) ProtoMessage() {}
+
+func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
+func (*UnbanResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UnbanResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// LoginRequest has either email and password, or refresh_token.
+type LoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's address, in any case.
+	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	// The password.
+	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// The refresh token of the last Login of the session.
+	RefreshToken  string `protobuf:"bytes,3,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginRequest) Reset() {
+	*x = LoginRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginRequest) ProtoMessage() {}
+
+func (x *LoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
+func (*LoginRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LoginRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+// LoginResponse has the tokens.
+type LoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tokens.
+	Token         *Token `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginResponse) Reset() {
+	*x = LoginResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginResponse) ProtoMessage() {}
+
+func (x *LoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
+func (*LoginResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LoginResponse) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// Token is what a customer who has logged in calls with.
+type Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What calls are made with, as Authorization: Bearer and the token.
+	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// What the next access token is got with. Good for one time.
+	RefreshToken string `protobuf:"bytes,2,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// When the access token expires, in seconds since 1970-01-01 UTC: five minutes after it was made at most.
+	Expiry        int64 `protobuf:"varint,3,opt,name=expiry,proto3" json:"expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Token) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *Token) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *Token) GetExpiry() int64 {
+	if x != nil {
+		return x.Expiry
+	}
+	return 0
+}
+
+// LogoutRequest names a customer.
+type LogoutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogoutRequest) Reset() {
+	*x = LogoutRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogoutRequest) ProtoMessage() {}
+
+func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
+func (*LogoutRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LogoutRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// LogoutResponse is empty.
+type LogoutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogoutResponse) Reset() {
+	*x = LogoutResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogoutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogoutResponse) ProtoMessage() {}
+
+func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
+func (*LogoutResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
+}
+
+// Key is a key as it is shown: without what it is called with.
+type Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A UUID of version 7, in lower case. Not secret.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The beginning of the key, by which its owner recognises it. Not secret.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// What it may call: "*" for everything, a service's name, or a service and an endpoint with a slash between them.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// What its owner has written about it.
+	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	// When it was made, in seconds since 1970-01-01 UTC.
+	Created int64 `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	// When it expires, in seconds since 1970-01-01 UTC; 0 for never.
+	ExpiresAt     int64 `protobuf:"varint,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Key) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Key) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Key) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Key) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Key) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Key) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
+// GenerateKeyRequest describes a key.
+type GenerateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the customer whose key it is to be. A customer who leaves it empty means themself, and may name nobody else.
+	// Required of an admin.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// What it may call: "*" for everything, a service's name, or a service and an endpoint with a slash between them, as in
+	// "weather/Now"; at most 50. None is the same as "*".
+	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Whatever its owner wants to remember: at most 256 characters.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// When it expires, in seconds since 1970-01-01 UTC, in the future; 0 for never.
+	ExpiresAt     int64 `protobuf:"varint,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateKeyRequest) Reset() {
+	*x = GenerateKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateKeyRequest) ProtoMessage() {}
+
+func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
+func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GenerateKeyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *GenerateKeyRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *GenerateKeyRequest) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *GenerateKeyRequest) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
+// GenerateKeyResponse has the key, which is shown this once.
+type GenerateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key itself.
+	ApiKey string `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// Its id, by which it is listed and revoked.
+	ApiKeyId      string `protobuf:"bytes,2,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateKeyResponse) Reset() {
+	*x = GenerateKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateKeyResponse) ProtoMessage() {}
+
+func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateKeyResponse.ProtoReflect.Descriptor instead.
+func (*GenerateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GenerateKeyResponse) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *GenerateKeyResponse) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+// ListKeysRequest names a customer.
+type ListKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListKeysRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// ListKeysResponse has the keys.
+type ListKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keys, at most 100.
+	Keys          []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListKeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// RevokeKeyRequest names a key of a customer.
+type RevokeKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyRequest) Reset() {
+	*x = RevokeKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyRequest) ProtoMessage() {}
+
+func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RevokeKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeKeyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// RevokeKeyResponse is empty.
+type RevokeKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeKeyResponse) Reset() {
+	*x = RevokeKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeKeyResponse) ProtoMessage() {}
+
+func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
+func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+}
+
+// VerifyKeyRequest has a key.
+type VerifyKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key itself. Required.
+	ApiKey        string `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyKeyRequest) Reset() {
+	*x = VerifyKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyKeyRequest) ProtoMessage() {}
+
+func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
+func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *VerifyKeyRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+// VerifyKeyResponse says whose key it is.
+type VerifyKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The key's id.
+	ApiKeyId string `protobuf:"bytes,2,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// What it may call, at least one: see Key.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// When it expires, in seconds since 1970-01-01 UTC; 0 for never.
+	ExpiresAt     int64 `protobuf:"varint,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyKeyResponse) Reset() {
+	*x = VerifyKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyKeyResponse) ProtoMessage() {}
+
+func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
+func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *VerifyKeyResponse) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *VerifyKeyResponse) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *VerifyKeyResponse) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *VerifyKeyResponse) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 var File_customers_proto_customers_proto protoreflect.FileDescriptor
 
 const file_customers_proto_customers_proto_rawDesc = "" +
@@ -720,7 +1905,81 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"\x10\n" +
-	"\x0eDeleteResponse2\x93\x03\n" +
+	"\x0eDeleteResponse\";\n" +
+	"\x13MarkVerifiedRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"G\n" +
+	"\x14MarkVerifiedResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"!\n" +
+	"\x0fActivateRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
+	"\x10ActivateResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"J\n" +
+	"\n" +
+	"BanRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\">\n" +
+	"\vBanResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"4\n" +
+	"\fUnbanRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"@\n" +
+	"\rUnbanResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"e\n" +
+	"\fLoginRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1a\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12#\n" +
+	"\rrefresh_token\x18\x03 \x01(\tR\frefreshToken\"7\n" +
+	"\rLoginResponse\x12&\n" +
+	"\x05token\x18\x01 \x01(\v2\x10.customers.TokenR\x05token\"g\n" +
+	"\x05Token\x12!\n" +
+	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12#\n" +
+	"\rrefresh_token\x18\x02 \x01(\tR\frefreshToken\x12\x16\n" +
+	"\x06expiry\x18\x03 \x01(\x03R\x06expiry\"0\n" +
+	"\rLogoutRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"\x10\n" +
+	"\x0eLogoutResponse\"\xa0\x01\n" +
+	"\x03Key\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x18\n" +
+	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x06 \x01(\x03R\texpiresAt\"\x8e\x01\n" +
+	"\x12GenerateKeyRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x16\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt\"L\n" +
+	"\x13GenerateKeyResponse\x12\x17\n" +
+	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\"2\n" +
+	"\x0fListKeysRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"6\n" +
+	"\x10ListKeysResponse\x12\"\n" +
+	"\x04keys\x18\x01 \x03(\v2\x0e.customers.KeyR\x04keys\"C\n" +
+	"\x10RevokeKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"\x13\n" +
+	"\x11RevokeKeyResponse\"+\n" +
+	"\x10VerifyKeyRequest\x12\x17\n" +
+	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\"\x89\x01\n" +
+	"\x11VerifyKeyResponse\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xe3\x06\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
@@ -731,7 +1990,28 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer.id\x12P\n" +
 	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
-	"\x02id\x12\x05emailB2Z0github.com/m3o/backend/customers/proto;customersb\x06proto3"
+	"\x02id\x12\x05email\x12_\n" +
+	"\fMarkVerified\x12\x1e.customers.MarkVerifiedRequest\x1a\x1f.customers.MarkVerifiedResponse\"\x0e\xc2\xf3\x18\n" +
+	"\x1a\b\n" +
+	"\x06signup\x12S\n" +
+	"\bActivate\x12\x1a.customers.ActivateRequest\x1a\x1b.customers.ActivateResponse\"\x0e\xc2\xf3\x18\n" +
+	"\x1a\b\n" +
+	"\x06signup\x12<\n" +
+	"\x03Ban\x12\x15.customers.BanRequest\x1a\x16.customers.BanResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12B\n" +
+	"\x05Unban\x12\x17.customers.UnbanRequest\x1a\x18.customers.UnbanResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12B\n" +
+	"\x05Login\x12\x17.customers.LoginRequest\x1a\x18.customers.LoginResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12R\n" +
+	"\x06Logout\x12\x18.customers.LogoutRequest\x1a\x19.customers.LogoutResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id2\xff\x02\n" +
+	"\x04Keys\x12a\n" +
+	"\vGenerateKey\x12\x1d.customers.GenerateKeyRequest\x1a\x1e.customers.GenerateKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12[\n" +
+	"\bListKeys\x12\x1a.customers.ListKeysRequest\x1a\x1b.customers.ListKeysResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01\x12[\n" +
+	"\tRevokeKey\x12\x1b.customers.RevokeKeyRequest\x1a\x1c.customers.RevokeKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12Z\n" +
+	"\tVerifyKey\x12\x1b.customers.VerifyKeyRequest\x1a\x1c.customers.VerifyKeyResponse\"\x12\xc2\xf3\x18\v\x1a\t\n" +
+	"\agateway\x90\x02\x01B2Z0github.com/m3o/backend/customers/proto;customersb\x06proto3"
 
 var (
 	file_customers_proto_customers_proto_rawDescOnce sync.Once
@@ -745,7 +2025,7 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_customers_proto_customers_proto_goTypes = []any{
 	(*Customer)(nil),              // 0: customers.Customer
 	(*CreateRequest)(nil),         // 1: customers.CreateRequest
@@ -758,34 +2038,82 @@ var file_customers_proto_customers_proto_goTypes = []any{
 	(*UpdateResponse)(nil),        // 8: customers.UpdateResponse
 	(*DeleteRequest)(nil),         // 9: customers.DeleteRequest
 	(*DeleteResponse)(nil),        // 10: customers.DeleteResponse
-	nil,                           // 11: customers.Customer.MetaEntry
-	nil,                           // 12: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
+	(*MarkVerifiedRequest)(nil),   // 11: customers.MarkVerifiedRequest
+	(*MarkVerifiedResponse)(nil),  // 12: customers.MarkVerifiedResponse
+	(*ActivateRequest)(nil),       // 13: customers.ActivateRequest
+	(*ActivateResponse)(nil),      // 14: customers.ActivateResponse
+	(*BanRequest)(nil),            // 15: customers.BanRequest
+	(*BanResponse)(nil),           // 16: customers.BanResponse
+	(*UnbanRequest)(nil),          // 17: customers.UnbanRequest
+	(*UnbanResponse)(nil),         // 18: customers.UnbanResponse
+	(*LoginRequest)(nil),          // 19: customers.LoginRequest
+	(*LoginResponse)(nil),         // 20: customers.LoginResponse
+	(*Token)(nil),                 // 21: customers.Token
+	(*LogoutRequest)(nil),         // 22: customers.LogoutRequest
+	(*LogoutResponse)(nil),        // 23: customers.LogoutResponse
+	(*Key)(nil),                   // 24: customers.Key
+	(*GenerateKeyRequest)(nil),    // 25: customers.GenerateKeyRequest
+	(*GenerateKeyResponse)(nil),   // 26: customers.GenerateKeyResponse
+	(*ListKeysRequest)(nil),       // 27: customers.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 28: customers.ListKeysResponse
+	(*RevokeKeyRequest)(nil),      // 29: customers.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),     // 30: customers.RevokeKeyResponse
+	(*VerifyKeyRequest)(nil),      // 31: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 32: customers.VerifyKeyResponse
+	nil,                           // 33: customers.Customer.MetaEntry
+	nil,                           // 34: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil), // 35: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	11, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	12, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	33, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	34, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	13, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	35, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
-	1,  // 8: customers.Customers.Create:input_type -> customers.CreateRequest
-	3,  // 9: customers.Customers.Read:input_type -> customers.ReadRequest
-	5,  // 10: customers.Customers.List:input_type -> customers.ListRequest
-	7,  // 11: customers.Customers.Update:input_type -> customers.UpdateRequest
-	9,  // 12: customers.Customers.Delete:input_type -> customers.DeleteRequest
-	2,  // 13: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 14: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 15: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 16: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 17: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	0,  // 8: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
+	0,  // 9: customers.ActivateResponse.customer:type_name -> customers.Customer
+	0,  // 10: customers.BanResponse.customer:type_name -> customers.Customer
+	0,  // 11: customers.UnbanResponse.customer:type_name -> customers.Customer
+	21, // 12: customers.LoginResponse.token:type_name -> customers.Token
+	24, // 13: customers.ListKeysResponse.keys:type_name -> customers.Key
+	1,  // 14: customers.Customers.Create:input_type -> customers.CreateRequest
+	3,  // 15: customers.Customers.Read:input_type -> customers.ReadRequest
+	5,  // 16: customers.Customers.List:input_type -> customers.ListRequest
+	7,  // 17: customers.Customers.Update:input_type -> customers.UpdateRequest
+	9,  // 18: customers.Customers.Delete:input_type -> customers.DeleteRequest
+	11, // 19: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
+	13, // 20: customers.Customers.Activate:input_type -> customers.ActivateRequest
+	15, // 21: customers.Customers.Ban:input_type -> customers.BanRequest
+	17, // 22: customers.Customers.Unban:input_type -> customers.UnbanRequest
+	19, // 23: customers.Customers.Login:input_type -> customers.LoginRequest
+	22, // 24: customers.Customers.Logout:input_type -> customers.LogoutRequest
+	25, // 25: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
+	27, // 26: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
+	29, // 27: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
+	31, // 28: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 29: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 30: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 31: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 32: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 33: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	12, // 34: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	14, // 35: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	16, // 36: customers.Customers.Ban:output_type -> customers.BanResponse
+	18, // 37: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	20, // 38: customers.Customers.Login:output_type -> customers.LoginResponse
+	23, // 39: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	26, // 40: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	28, // 41: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	30, // 42: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	32, // 43: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	29, // [29:44] is the sub-list for method output_type
+	14, // [14:29] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_customers_proto_customers_proto_init() }
@@ -799,9 +2127,9 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   35,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_customers_proto_customers_proto_goTypes,
 		DependencyIndexes: file_customers_proto_customers_proto_depIdxs,

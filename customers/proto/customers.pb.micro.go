@@ -59,6 +59,24 @@ type CustomersService interface {
 	Update(ctx context.Context, in *UpdateRequest, opts ...client.CallOption) (*UpdateResponse, error)
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error)
+	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
+	// verified or active already it changes nothing. 409 for one who is inactive or banned.
+	MarkVerified(ctx context.Context, in *MarkVerifiedRequest, opts ...client.CallOption) (*MarkVerifiedResponse, error)
+	// Activate says that the customer has chosen a password, which completes the signup: verified becomes active. Of an active
+	// customer it changes nothing. 409 for any other.
+	Activate(ctx context.Context, in *ActivateRequest, opts ...client.CallOption) (*ActivateResponse, error)
+	// Ban takes login, sessions and keys away from a customer at once; access tokens that were given out live for five minutes
+	// at most. Banning a banned customer changes nothing. 409 for one who is inactive.
+	Ban(ctx context.Context, in *BanRequest, opts ...client.CallOption) (*BanResponse, error)
+	// Unban gives a banned customer back what they had: the status, the password and the keys; sessions stay ended. Of a
+	// customer who is not banned it changes nothing.
+	Unban(ctx context.Context, in *UnbanRequest, opts ...client.CallOption) (*UnbanResponse, error)
+	// Login begins a session with an address and a password, or goes on with one with its refresh token, which is good for one
+	// time. 401 says neither whether there is such a customer nor what is wrong; 429 after too many attempts.
+	Login(ctx context.Context, in *LoginRequest, opts ...client.CallOption) (*LoginResponse, error)
+	// Logout ends the session that the call's token is of, so that its refresh token is good no longer. Of an admin it ends all
+	// sessions of the customer. The access token stays good for the rest of its five minutes.
+	Logout(ctx context.Context, in *LogoutRequest, opts ...client.CallOption) (*LogoutResponse, error)
 }
 
 type customersService struct {
@@ -123,6 +141,66 @@ func (c *customersService) Delete(ctx context.Context, in *DeleteRequest, opts .
 	return out, nil
 }
 
+func (c *customersService) MarkVerified(ctx context.Context, in *MarkVerifiedRequest, opts ...client.CallOption) (*MarkVerifiedResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.MarkVerified", in)
+	out := new(MarkVerifiedResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Activate(ctx context.Context, in *ActivateRequest, opts ...client.CallOption) (*ActivateResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Activate", in)
+	out := new(ActivateResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Ban(ctx context.Context, in *BanRequest, opts ...client.CallOption) (*BanResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Ban", in)
+	out := new(BanResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Unban(ctx context.Context, in *UnbanRequest, opts ...client.CallOption) (*UnbanResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Unban", in)
+	out := new(UnbanResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Login(ctx context.Context, in *LoginRequest, opts ...client.CallOption) (*LoginResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Login", in)
+	out := new(LoginResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Logout(ctx context.Context, in *LogoutRequest, opts ...client.CallOption) (*LogoutResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Logout", in)
+	out := new(LogoutResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Customers service
 
 type CustomersHandler interface {
@@ -139,6 +217,24 @@ type CustomersHandler interface {
 	Update(context.Context, *UpdateRequest, *UpdateResponse) error
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
 	Delete(context.Context, *DeleteRequest, *DeleteResponse) error
+	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
+	// verified or active already it changes nothing. 409 for one who is inactive or banned.
+	MarkVerified(context.Context, *MarkVerifiedRequest, *MarkVerifiedResponse) error
+	// Activate says that the customer has chosen a password, which completes the signup: verified becomes active. Of an active
+	// customer it changes nothing. 409 for any other.
+	Activate(context.Context, *ActivateRequest, *ActivateResponse) error
+	// Ban takes login, sessions and keys away from a customer at once; access tokens that were given out live for five minutes
+	// at most. Banning a banned customer changes nothing. 409 for one who is inactive.
+	Ban(context.Context, *BanRequest, *BanResponse) error
+	// Unban gives a banned customer back what they had: the status, the password and the keys; sessions stay ended. Of a
+	// customer who is not banned it changes nothing.
+	Unban(context.Context, *UnbanRequest, *UnbanResponse) error
+	// Login begins a session with an address and a password, or goes on with one with its refresh token, which is good for one
+	// time. 401 says neither whether there is such a customer nor what is wrong; 429 after too many attempts.
+	Login(context.Context, *LoginRequest, *LoginResponse) error
+	// Logout ends the session that the call's token is of, so that its refresh token is good no longer. Of an admin it ends all
+	// sessions of the customer. The access token stays good for the rest of its five minutes.
+	Logout(context.Context, *LogoutRequest, *LogoutResponse) error
 }
 
 func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...server.HandlerOption) error {
@@ -148,6 +244,12 @@ func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...se
 		List(ctx context.Context, in *ListRequest, out *ListResponse) error
 		Update(ctx context.Context, in *UpdateRequest, out *UpdateResponse) error
 		Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error
+		MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error
+		Activate(ctx context.Context, in *ActivateRequest, out *ActivateResponse) error
+		Ban(ctx context.Context, in *BanRequest, out *BanResponse) error
+		Unban(ctx context.Context, in *UnbanRequest, out *UnbanResponse) error
+		Login(ctx context.Context, in *LoginRequest, out *LoginResponse) error
+		Logout(ctx context.Context, in *LogoutRequest, out *LogoutResponse) error
 	}
 	type Customers struct {
 		customers
@@ -178,4 +280,152 @@ func (h *customersHandler) Update(ctx context.Context, in *UpdateRequest, out *U
 
 func (h *customersHandler) Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error {
 	return h.CustomersHandler.Delete(ctx, in, out)
+}
+
+func (h *customersHandler) MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error {
+	return h.CustomersHandler.MarkVerified(ctx, in, out)
+}
+
+func (h *customersHandler) Activate(ctx context.Context, in *ActivateRequest, out *ActivateResponse) error {
+	return h.CustomersHandler.Activate(ctx, in, out)
+}
+
+func (h *customersHandler) Ban(ctx context.Context, in *BanRequest, out *BanResponse) error {
+	return h.CustomersHandler.Ban(ctx, in, out)
+}
+
+func (h *customersHandler) Unban(ctx context.Context, in *UnbanRequest, out *UnbanResponse) error {
+	return h.CustomersHandler.Unban(ctx, in, out)
+}
+
+func (h *customersHandler) Login(ctx context.Context, in *LoginRequest, out *LoginResponse) error {
+	return h.CustomersHandler.Login(ctx, in, out)
+}
+
+func (h *customersHandler) Logout(ctx context.Context, in *LogoutRequest, out *LogoutResponse) error {
+	return h.CustomersHandler.Logout(ctx, in, out)
+}
+
+// Api Endpoints for Keys service
+
+func NewKeysEndpoints() []*api.Endpoint {
+	return []*api.Endpoint{}
+}
+
+// Client API for Keys service
+
+type KeysService interface {
+	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
+	// nowhere else: only its hash is kept.
+	GenerateKey(ctx context.Context, in *GenerateKeyRequest, opts ...client.CallOption) (*GenerateKeyResponse, error)
+	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
+	// one page.
+	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...client.CallOption) (*ListKeysResponse, error)
+	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
+	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...client.CallOption) (*RevokeKeyResponse, error)
+	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
+	// saying which; 403 if the customer is banned or otherwise not active.
+	VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error)
+}
+
+type keysService struct {
+	c    client.Client
+	name string
+}
+
+func NewKeysService(name string, c client.Client) KeysService {
+	return &keysService{
+		c:    c,
+		name: name,
+	}
+}
+
+func (c *keysService) GenerateKey(ctx context.Context, in *GenerateKeyRequest, opts ...client.CallOption) (*GenerateKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.GenerateKey", in)
+	out := new(GenerateKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysService) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...client.CallOption) (*ListKeysResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.ListKeys", in)
+	out := new(ListKeysResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysService) RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...client.CallOption) (*RevokeKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.RevokeKey", in)
+	out := new(RevokeKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysService) VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.VerifyKey", in)
+	out := new(VerifyKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Server API for Keys service
+
+type KeysHandler interface {
+	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
+	// nowhere else: only its hash is kept.
+	GenerateKey(context.Context, *GenerateKeyRequest, *GenerateKeyResponse) error
+	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
+	// one page.
+	ListKeys(context.Context, *ListKeysRequest, *ListKeysResponse) error
+	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
+	RevokeKey(context.Context, *RevokeKeyRequest, *RevokeKeyResponse) error
+	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
+	// saying which; 403 if the customer is banned or otherwise not active.
+	VerifyKey(context.Context, *VerifyKeyRequest, *VerifyKeyResponse) error
+}
+
+func RegisterKeysHandler(s server.Server, hdlr KeysHandler, opts ...server.HandlerOption) error {
+	type keys interface {
+		GenerateKey(ctx context.Context, in *GenerateKeyRequest, out *GenerateKeyResponse) error
+		ListKeys(ctx context.Context, in *ListKeysRequest, out *ListKeysResponse) error
+		RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error
+		VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error
+	}
+	type Keys struct {
+		keys
+	}
+	h := &keysHandler{hdlr}
+	return s.Handle(s.NewHandler(&Keys{h}, opts...))
+}
+
+type keysHandler struct {
+	KeysHandler
+}
+
+func (h *keysHandler) GenerateKey(ctx context.Context, in *GenerateKeyRequest, out *GenerateKeyResponse) error {
+	return h.KeysHandler.GenerateKey(ctx, in, out)
+}
+
+func (h *keysHandler) ListKeys(ctx context.Context, in *ListKeysRequest, out *ListKeysResponse) error {
+	return h.KeysHandler.ListKeys(ctx, in, out)
+}
+
+func (h *keysHandler) RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error {
+	return h.KeysHandler.RevokeKey(ctx, in, out)
+}
+
+func (h *keysHandler) VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error {
+	return h.KeysHandler.VerifyKey(ctx, in, out)
 }

@@ -25,6 +25,126 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReadMonthlyRequest says what to read.
+type ReadMonthlyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. Required.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Endpoints whose numbers are wanted beside the whole, by the API's and the endpoint's name with a slash between them, as in
+	// "weather/Now": at most 100.
+	Endpoints     []string `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadMonthlyRequest) Reset() {
+	*x = ReadMonthlyRequest{}
+	mi := &file_usage_proto_usage_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadMonthlyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadMonthlyRequest) ProtoMessage() {}
+
+func (x *ReadMonthlyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadMonthlyRequest.ProtoReflect.Descriptor instead.
+func (*ReadMonthlyRequest) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ReadMonthlyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ReadMonthlyRequest) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// ReadMonthlyResponse has the numbers of the month.
+type ReadMonthlyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many requests the customer has made: in all as "*", and to each of the endpoints.
+	Requests map[string]int64 `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How many requests the customer may make: in all as "*". What has no quota is missing.
+	Quotas map[string]int64 `protobuf:"bytes,2,rep,name=quotas,proto3" json:"quotas,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The id of the customer's tier.
+	Tier          string `protobuf:"bytes,3,opt,name=tier,proto3" json:"tier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadMonthlyResponse) Reset() {
+	*x = ReadMonthlyResponse{}
+	mi := &file_usage_proto_usage_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadMonthlyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadMonthlyResponse) ProtoMessage() {}
+
+func (x *ReadMonthlyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadMonthlyResponse.ProtoReflect.Descriptor instead.
+func (*ReadMonthlyResponse) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReadMonthlyResponse) GetRequests() map[string]int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *ReadMonthlyResponse) GetQuotas() map[string]int64 {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
+func (x *ReadMonthlyResponse) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
 // ReadMonthlyTotalRequest names a customer.
 type ReadMonthlyTotalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +159,7 @@ type ReadMonthlyTotalRequest struct {
 
 func (x *ReadMonthlyTotalRequest) Reset() {
 	*x = ReadMonthlyTotalRequest{}
-	mi := &file_usage_proto_usage_proto_msgTypes[0]
+	mi := &file_usage_proto_usage_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +171,7 @@ func (x *ReadMonthlyTotalRequest) String() string {
 func (*ReadMonthlyTotalRequest) ProtoMessage() {}
 
 func (x *ReadMonthlyTotalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[0]
+	mi := &file_usage_proto_usage_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +184,7 @@ func (x *ReadMonthlyTotalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMonthlyTotalRequest.ProtoReflect.Descriptor instead.
 func (*ReadMonthlyTotalRequest) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{0}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReadMonthlyTotalRequest) GetCustomerId() string {
@@ -95,7 +215,7 @@ type ReadMonthlyTotalResponse struct {
 
 func (x *ReadMonthlyTotalResponse) Reset() {
 	*x = ReadMonthlyTotalResponse{}
-	mi := &file_usage_proto_usage_proto_msgTypes[1]
+	mi := &file_usage_proto_usage_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +227,7 @@ func (x *ReadMonthlyTotalResponse) String() string {
 func (*ReadMonthlyTotalResponse) ProtoMessage() {}
 
 func (x *ReadMonthlyTotalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[1]
+	mi := &file_usage_proto_usage_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +240,7 @@ func (x *ReadMonthlyTotalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMonthlyTotalResponse.ProtoReflect.Descriptor instead.
 func (*ReadMonthlyTotalResponse) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{1}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReadMonthlyTotalResponse) GetRequests() int64 {
@@ -150,7 +270,7 @@ type RecordRequest struct {
 
 func (x *RecordRequest) Reset() {
 	*x = RecordRequest{}
-	mi := &file_usage_proto_usage_proto_msgTypes[2]
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +282,7 @@ func (x *RecordRequest) String() string {
 func (*RecordRequest) ProtoMessage() {}
 
 func (x *RecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[2]
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +295,7 @@ func (x *RecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
 func (*RecordRequest) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{2}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RecordRequest) GetBatchId() string {
@@ -224,7 +344,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_usage_proto_usage_proto_msgTypes[3]
+	mi := &file_usage_proto_usage_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +356,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[3]
+	mi := &file_usage_proto_usage_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +369,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{3}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Request) GetId() string {
@@ -335,7 +455,7 @@ type RecordResponse struct {
 
 func (x *RecordResponse) Reset() {
 	*x = RecordResponse{}
-	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	mi := &file_usage_proto_usage_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +467,7 @@ func (x *RecordResponse) String() string {
 func (*RecordResponse) ProtoMessage() {}
 
 func (x *RecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	mi := &file_usage_proto_usage_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +480,7 @@ func (x *RecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
 func (*RecordResponse) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{4}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RecordResponse) GetAccepted() int32 {
@@ -381,7 +501,21 @@ var File_usage_proto_usage_proto protoreflect.FileDescriptor
 
 const file_usage_proto_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x17usage/proto/usage.proto\x12\x05usage\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"R\n" +
+	"\x17usage/proto/usage.proto\x12\x05usage\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"S\n" +
+	"\x12ReadMonthlyRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x1c\n" +
+	"\tendpoints\x18\x02 \x03(\tR\tendpoints\"\xa7\x02\n" +
+	"\x13ReadMonthlyResponse\x12D\n" +
+	"\brequests\x18\x01 \x03(\v2(.usage.ReadMonthlyResponse.RequestsEntryR\brequests\x12>\n" +
+	"\x06quotas\x18\x02 \x03(\v2&.usage.ReadMonthlyResponse.QuotasEntryR\x06quotas\x12\x12\n" +
+	"\x04tier\x18\x03 \x01(\tR\x04tier\x1a;\n" +
+	"\rRequestsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +
+	"\vQuotasEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"R\n" +
 	"\x17ReadMonthlyTotalRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x16\n" +
@@ -413,10 +547,12 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\baccepted\x18\x01 \x01(\x05R\baccepted\x12\x1e\n" +
 	"\n" +
 	"duplicates\x18\x02 \x01(\x05R\n" +
-	"duplicates2\xbc\x01\n" +
+	"duplicates2\x96\x02\n" +
 	"\x05Usage\x12F\n" +
 	"\x06Record\x12\x14.usage.RecordRequest\x1a\x15.usage.RecordResponse\"\x0f\xc2\xf3\x18\v\x1a\t\n" +
-	"\agateway\x12k\n" +
+	"\agateway\x12X\n" +
+	"\vReadMonthly\x12\x19.usage.ReadMonthlyRequest\x1a\x1a.usage.ReadMonthlyResponse\"\x12\xc2\xf3\x18\v\x1a\t\n" +
+	"\agateway\x90\x02\x01\x12k\n" +
 	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id\x90\x02\x01B*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
 
@@ -432,29 +568,37 @@ func file_usage_proto_usage_proto_rawDescGZIP() []byte {
 	return file_usage_proto_usage_proto_rawDescData
 }
 
-var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_usage_proto_usage_proto_goTypes = []any{
-	(*ReadMonthlyTotalRequest)(nil),  // 0: usage.ReadMonthlyTotalRequest
-	(*ReadMonthlyTotalResponse)(nil), // 1: usage.ReadMonthlyTotalResponse
-	(*RecordRequest)(nil),            // 2: usage.RecordRequest
-	(*Request)(nil),                  // 3: usage.Request
-	(*RecordResponse)(nil),           // 4: usage.RecordResponse
-	nil,                              // 5: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
-	(*timestamppb.Timestamp)(nil),    // 6: google.protobuf.Timestamp
+	(*ReadMonthlyRequest)(nil),       // 0: usage.ReadMonthlyRequest
+	(*ReadMonthlyResponse)(nil),      // 1: usage.ReadMonthlyResponse
+	(*ReadMonthlyTotalRequest)(nil),  // 2: usage.ReadMonthlyTotalRequest
+	(*ReadMonthlyTotalResponse)(nil), // 3: usage.ReadMonthlyTotalResponse
+	(*RecordRequest)(nil),            // 4: usage.RecordRequest
+	(*Request)(nil),                  // 5: usage.Request
+	(*RecordResponse)(nil),           // 6: usage.RecordResponse
+	nil,                              // 7: usage.ReadMonthlyResponse.RequestsEntry
+	nil,                              // 8: usage.ReadMonthlyResponse.QuotasEntry
+	nil,                              // 9: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	(*timestamppb.Timestamp)(nil),    // 10: google.protobuf.Timestamp
 }
 var file_usage_proto_usage_proto_depIdxs = []int32{
-	5, // 0: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
-	3, // 1: usage.RecordRequest.requests:type_name -> usage.Request
-	6, // 2: usage.Request.time:type_name -> google.protobuf.Timestamp
-	2, // 3: usage.Usage.Record:input_type -> usage.RecordRequest
-	0, // 4: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
-	4, // 5: usage.Usage.Record:output_type -> usage.RecordResponse
-	1, // 6: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7,  // 0: usage.ReadMonthlyResponse.requests:type_name -> usage.ReadMonthlyResponse.RequestsEntry
+	8,  // 1: usage.ReadMonthlyResponse.quotas:type_name -> usage.ReadMonthlyResponse.QuotasEntry
+	9,  // 2: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	5,  // 3: usage.RecordRequest.requests:type_name -> usage.Request
+	10, // 4: usage.Request.time:type_name -> google.protobuf.Timestamp
+	4,  // 5: usage.Usage.Record:input_type -> usage.RecordRequest
+	0,  // 6: usage.Usage.ReadMonthly:input_type -> usage.ReadMonthlyRequest
+	2,  // 7: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
+	6,  // 8: usage.Usage.Record:output_type -> usage.RecordResponse
+	1,  // 9: usage.Usage.ReadMonthly:output_type -> usage.ReadMonthlyResponse
+	3,  // 10: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
+	8,  // [8:11] is the sub-list for method output_type
+	5,  // [5:8] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_usage_proto_usage_proto_init() }
@@ -468,7 +612,7 @@ func file_usage_proto_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_proto_usage_proto_rawDesc), len(file_usage_proto_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

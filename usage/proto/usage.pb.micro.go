@@ -51,6 +51,9 @@ type UsageService interface {
 	// its requests are others. Accepted requests are published on the topic requests and counted soon after, in the day and the
 	// month that they were made in, UTC. What was recorded is remembered for 45 days.
 	Record(ctx context.Context, in *RecordRequest, opts ...client.CallOption) (*RecordResponse, error)
+	// ReadMonthly returns how many requests a customer has made in the present calendar month, UTC, and how many they may make,
+	// as it is at this moment.
+	ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, opts ...client.CallOption) (*ReadMonthlyResponse, error)
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, opts ...client.CallOption) (*ReadMonthlyTotalResponse, error)
 }
@@ -77,6 +80,16 @@ func (c *usageService) Record(ctx context.Context, in *RecordRequest, opts ...cl
 	return out, nil
 }
 
+func (c *usageService) ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, opts ...client.CallOption) (*ReadMonthlyResponse, error) {
+	req := c.c.NewRequest(c.name, "Usage.ReadMonthly", in)
+	out := new(ReadMonthlyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *usageService) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, opts ...client.CallOption) (*ReadMonthlyTotalResponse, error) {
 	req := c.c.NewRequest(c.name, "Usage.ReadMonthlyTotal", in)
 	out := new(ReadMonthlyTotalResponse)
@@ -95,6 +108,9 @@ type UsageHandler interface {
 	// its requests are others. Accepted requests are published on the topic requests and counted soon after, in the day and the
 	// month that they were made in, UTC. What was recorded is remembered for 45 days.
 	Record(context.Context, *RecordRequest, *RecordResponse) error
+	// ReadMonthly returns how many requests a customer has made in the present calendar month, UTC, and how many they may make,
+	// as it is at this moment.
+	ReadMonthly(context.Context, *ReadMonthlyRequest, *ReadMonthlyResponse) error
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(context.Context, *ReadMonthlyTotalRequest, *ReadMonthlyTotalResponse) error
 }
@@ -102,6 +118,7 @@ type UsageHandler interface {
 func RegisterUsageHandler(s server.Server, hdlr UsageHandler, opts ...server.HandlerOption) error {
 	type usage interface {
 		Record(ctx context.Context, in *RecordRequest, out *RecordResponse) error
+		ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, out *ReadMonthlyResponse) error
 		ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error
 	}
 	type Usage struct {
@@ -117,6 +134,10 @@ type usageHandler struct {
 
 func (h *usageHandler) Record(ctx context.Context, in *RecordRequest, out *RecordResponse) error {
 	return h.UsageHandler.Record(ctx, in, out)
+}
+
+func (h *usageHandler) ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, out *ReadMonthlyResponse) error {
+	return h.UsageHandler.ReadMonthly(ctx, in, out)
 }
 
 func (h *usageHandler) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error {

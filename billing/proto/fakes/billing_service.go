@@ -10,6 +10,21 @@ import (
 )
 
 type FakeBillingService struct {
+	ListPricesStub        func(context.Context, *billing.ListPricesRequest, ...client.CallOption) (*billing.ListPricesResponse, error)
+	listPricesMutex       sync.RWMutex
+	listPricesArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.ListPricesRequest
+		arg3 []client.CallOption
+	}
+	listPricesReturns struct {
+		result1 *billing.ListPricesResponse
+		result2 error
+	}
+	listPricesReturnsOnCall map[int]struct {
+		result1 *billing.ListPricesResponse
+		result2 error
+	}
 	ListTiersStub        func(context.Context, *billing.ListTiersRequest, ...client.CallOption) (*billing.ListTiersResponse, error)
 	listTiersMutex       sync.RWMutex
 	listTiersArgsForCall []struct {
@@ -25,8 +40,89 @@ type FakeBillingService struct {
 		result1 *billing.ListTiersResponse
 		result2 error
 	}
+	PublishAPIStub        func(context.Context, *billing.PublishAPIRequest, ...client.CallOption) (*billing.PublishAPIResponse, error)
+	publishAPIMutex       sync.RWMutex
+	publishAPIArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.PublishAPIRequest
+		arg3 []client.CallOption
+	}
+	publishAPIReturns struct {
+		result1 *billing.PublishAPIResponse
+		result2 error
+	}
+	publishAPIReturnsOnCall map[int]struct {
+		result1 *billing.PublishAPIResponse
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeBillingService) ListPrices(arg1 context.Context, arg2 *billing.ListPricesRequest, arg3 ...client.CallOption) (*billing.ListPricesResponse, error) {
+	fake.listPricesMutex.Lock()
+	ret, specificReturn := fake.listPricesReturnsOnCall[len(fake.listPricesArgsForCall)]
+	fake.listPricesArgsForCall = append(fake.listPricesArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.ListPricesRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ListPricesStub
+	fakeReturns := fake.listPricesReturns
+	fake.recordInvocation("ListPrices", []interface{}{arg1, arg2, arg3})
+	fake.listPricesMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) ListPricesCallCount() int {
+	fake.listPricesMutex.RLock()
+	defer fake.listPricesMutex.RUnlock()
+	return len(fake.listPricesArgsForCall)
+}
+
+func (fake *FakeBillingService) ListPricesCalls(stub func(context.Context, *billing.ListPricesRequest, ...client.CallOption) (*billing.ListPricesResponse, error)) {
+	fake.listPricesMutex.Lock()
+	defer fake.listPricesMutex.Unlock()
+	fake.ListPricesStub = stub
+}
+
+func (fake *FakeBillingService) ListPricesArgsForCall(i int) (context.Context, *billing.ListPricesRequest, []client.CallOption) {
+	fake.listPricesMutex.RLock()
+	defer fake.listPricesMutex.RUnlock()
+	argsForCall := fake.listPricesArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) ListPricesReturns(result1 *billing.ListPricesResponse, result2 error) {
+	fake.listPricesMutex.Lock()
+	defer fake.listPricesMutex.Unlock()
+	fake.ListPricesStub = nil
+	fake.listPricesReturns = struct {
+		result1 *billing.ListPricesResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) ListPricesReturnsOnCall(i int, result1 *billing.ListPricesResponse, result2 error) {
+	fake.listPricesMutex.Lock()
+	defer fake.listPricesMutex.Unlock()
+	fake.ListPricesStub = nil
+	if fake.listPricesReturnsOnCall == nil {
+		fake.listPricesReturnsOnCall = make(map[int]struct {
+			result1 *billing.ListPricesResponse
+			result2 error
+		})
+	}
+	fake.listPricesReturnsOnCall[i] = struct {
+		result1 *billing.ListPricesResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeBillingService) ListTiers(arg1 context.Context, arg2 *billing.ListTiersRequest, arg3 ...client.CallOption) (*billing.ListTiersResponse, error) {
@@ -91,6 +187,72 @@ func (fake *FakeBillingService) ListTiersReturnsOnCall(i int, result1 *billing.L
 	}
 	fake.listTiersReturnsOnCall[i] = struct {
 		result1 *billing.ListTiersResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) PublishAPI(arg1 context.Context, arg2 *billing.PublishAPIRequest, arg3 ...client.CallOption) (*billing.PublishAPIResponse, error) {
+	fake.publishAPIMutex.Lock()
+	ret, specificReturn := fake.publishAPIReturnsOnCall[len(fake.publishAPIArgsForCall)]
+	fake.publishAPIArgsForCall = append(fake.publishAPIArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.PublishAPIRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.PublishAPIStub
+	fakeReturns := fake.publishAPIReturns
+	fake.recordInvocation("PublishAPI", []interface{}{arg1, arg2, arg3})
+	fake.publishAPIMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) PublishAPICallCount() int {
+	fake.publishAPIMutex.RLock()
+	defer fake.publishAPIMutex.RUnlock()
+	return len(fake.publishAPIArgsForCall)
+}
+
+func (fake *FakeBillingService) PublishAPICalls(stub func(context.Context, *billing.PublishAPIRequest, ...client.CallOption) (*billing.PublishAPIResponse, error)) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = stub
+}
+
+func (fake *FakeBillingService) PublishAPIArgsForCall(i int) (context.Context, *billing.PublishAPIRequest, []client.CallOption) {
+	fake.publishAPIMutex.RLock()
+	defer fake.publishAPIMutex.RUnlock()
+	argsForCall := fake.publishAPIArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) PublishAPIReturns(result1 *billing.PublishAPIResponse, result2 error) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = nil
+	fake.publishAPIReturns = struct {
+		result1 *billing.PublishAPIResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) PublishAPIReturnsOnCall(i int, result1 *billing.PublishAPIResponse, result2 error) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = nil
+	if fake.publishAPIReturnsOnCall == nil {
+		fake.publishAPIReturnsOnCall = make(map[int]struct {
+			result1 *billing.PublishAPIResponse
+			result2 error
+		})
+	}
+	fake.publishAPIReturnsOnCall[i] = struct {
+		result1 *billing.PublishAPIResponse
 		result2 error
 	}{result1, result2}
 }

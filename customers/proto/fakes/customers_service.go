@@ -10,6 +10,36 @@ import (
 )
 
 type FakeCustomersService struct {
+	ActivateStub        func(context.Context, *customers.ActivateRequest, ...client.CallOption) (*customers.ActivateResponse, error)
+	activateMutex       sync.RWMutex
+	activateArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.ActivateRequest
+		arg3 []client.CallOption
+	}
+	activateReturns struct {
+		result1 *customers.ActivateResponse
+		result2 error
+	}
+	activateReturnsOnCall map[int]struct {
+		result1 *customers.ActivateResponse
+		result2 error
+	}
+	BanStub        func(context.Context, *customers.BanRequest, ...client.CallOption) (*customers.BanResponse, error)
+	banMutex       sync.RWMutex
+	banArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.BanRequest
+		arg3 []client.CallOption
+	}
+	banReturns struct {
+		result1 *customers.BanResponse
+		result2 error
+	}
+	banReturnsOnCall map[int]struct {
+		result1 *customers.BanResponse
+		result2 error
+	}
 	CreateStub        func(context.Context, *customers.CreateRequest, ...client.CallOption) (*customers.CreateResponse, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -55,6 +85,51 @@ type FakeCustomersService struct {
 		result1 *customers.ListResponse
 		result2 error
 	}
+	LoginStub        func(context.Context, *customers.LoginRequest, ...client.CallOption) (*customers.LoginResponse, error)
+	loginMutex       sync.RWMutex
+	loginArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.LoginRequest
+		arg3 []client.CallOption
+	}
+	loginReturns struct {
+		result1 *customers.LoginResponse
+		result2 error
+	}
+	loginReturnsOnCall map[int]struct {
+		result1 *customers.LoginResponse
+		result2 error
+	}
+	LogoutStub        func(context.Context, *customers.LogoutRequest, ...client.CallOption) (*customers.LogoutResponse, error)
+	logoutMutex       sync.RWMutex
+	logoutArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.LogoutRequest
+		arg3 []client.CallOption
+	}
+	logoutReturns struct {
+		result1 *customers.LogoutResponse
+		result2 error
+	}
+	logoutReturnsOnCall map[int]struct {
+		result1 *customers.LogoutResponse
+		result2 error
+	}
+	MarkVerifiedStub        func(context.Context, *customers.MarkVerifiedRequest, ...client.CallOption) (*customers.MarkVerifiedResponse, error)
+	markVerifiedMutex       sync.RWMutex
+	markVerifiedArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.MarkVerifiedRequest
+		arg3 []client.CallOption
+	}
+	markVerifiedReturns struct {
+		result1 *customers.MarkVerifiedResponse
+		result2 error
+	}
+	markVerifiedReturnsOnCall map[int]struct {
+		result1 *customers.MarkVerifiedResponse
+		result2 error
+	}
 	ReadStub        func(context.Context, *customers.ReadRequest, ...client.CallOption) (*customers.ReadResponse, error)
 	readMutex       sync.RWMutex
 	readArgsForCall []struct {
@@ -68,6 +143,21 @@ type FakeCustomersService struct {
 	}
 	readReturnsOnCall map[int]struct {
 		result1 *customers.ReadResponse
+		result2 error
+	}
+	UnbanStub        func(context.Context, *customers.UnbanRequest, ...client.CallOption) (*customers.UnbanResponse, error)
+	unbanMutex       sync.RWMutex
+	unbanArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.UnbanRequest
+		arg3 []client.CallOption
+	}
+	unbanReturns struct {
+		result1 *customers.UnbanResponse
+		result2 error
+	}
+	unbanReturnsOnCall map[int]struct {
+		result1 *customers.UnbanResponse
 		result2 error
 	}
 	UpdateStub        func(context.Context, *customers.UpdateRequest, ...client.CallOption) (*customers.UpdateResponse, error)
@@ -87,6 +177,138 @@ type FakeCustomersService struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCustomersService) Activate(arg1 context.Context, arg2 *customers.ActivateRequest, arg3 ...client.CallOption) (*customers.ActivateResponse, error) {
+	fake.activateMutex.Lock()
+	ret, specificReturn := fake.activateReturnsOnCall[len(fake.activateArgsForCall)]
+	fake.activateArgsForCall = append(fake.activateArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.ActivateRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ActivateStub
+	fakeReturns := fake.activateReturns
+	fake.recordInvocation("Activate", []interface{}{arg1, arg2, arg3})
+	fake.activateMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) ActivateCallCount() int {
+	fake.activateMutex.RLock()
+	defer fake.activateMutex.RUnlock()
+	return len(fake.activateArgsForCall)
+}
+
+func (fake *FakeCustomersService) ActivateCalls(stub func(context.Context, *customers.ActivateRequest, ...client.CallOption) (*customers.ActivateResponse, error)) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = stub
+}
+
+func (fake *FakeCustomersService) ActivateArgsForCall(i int) (context.Context, *customers.ActivateRequest, []client.CallOption) {
+	fake.activateMutex.RLock()
+	defer fake.activateMutex.RUnlock()
+	argsForCall := fake.activateArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) ActivateReturns(result1 *customers.ActivateResponse, result2 error) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = nil
+	fake.activateReturns = struct {
+		result1 *customers.ActivateResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ActivateReturnsOnCall(i int, result1 *customers.ActivateResponse, result2 error) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = nil
+	if fake.activateReturnsOnCall == nil {
+		fake.activateReturnsOnCall = make(map[int]struct {
+			result1 *customers.ActivateResponse
+			result2 error
+		})
+	}
+	fake.activateReturnsOnCall[i] = struct {
+		result1 *customers.ActivateResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) Ban(arg1 context.Context, arg2 *customers.BanRequest, arg3 ...client.CallOption) (*customers.BanResponse, error) {
+	fake.banMutex.Lock()
+	ret, specificReturn := fake.banReturnsOnCall[len(fake.banArgsForCall)]
+	fake.banArgsForCall = append(fake.banArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.BanRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.BanStub
+	fakeReturns := fake.banReturns
+	fake.recordInvocation("Ban", []interface{}{arg1, arg2, arg3})
+	fake.banMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) BanCallCount() int {
+	fake.banMutex.RLock()
+	defer fake.banMutex.RUnlock()
+	return len(fake.banArgsForCall)
+}
+
+func (fake *FakeCustomersService) BanCalls(stub func(context.Context, *customers.BanRequest, ...client.CallOption) (*customers.BanResponse, error)) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = stub
+}
+
+func (fake *FakeCustomersService) BanArgsForCall(i int) (context.Context, *customers.BanRequest, []client.CallOption) {
+	fake.banMutex.RLock()
+	defer fake.banMutex.RUnlock()
+	argsForCall := fake.banArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) BanReturns(result1 *customers.BanResponse, result2 error) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = nil
+	fake.banReturns = struct {
+		result1 *customers.BanResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) BanReturnsOnCall(i int, result1 *customers.BanResponse, result2 error) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = nil
+	if fake.banReturnsOnCall == nil {
+		fake.banReturnsOnCall = make(map[int]struct {
+			result1 *customers.BanResponse
+			result2 error
+		})
+	}
+	fake.banReturnsOnCall[i] = struct {
+		result1 *customers.BanResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeCustomersService) Create(arg1 context.Context, arg2 *customers.CreateRequest, arg3 ...client.CallOption) (*customers.CreateResponse, error) {
@@ -287,6 +509,204 @@ func (fake *FakeCustomersService) ListReturnsOnCall(i int, result1 *customers.Li
 	}{result1, result2}
 }
 
+func (fake *FakeCustomersService) Login(arg1 context.Context, arg2 *customers.LoginRequest, arg3 ...client.CallOption) (*customers.LoginResponse, error) {
+	fake.loginMutex.Lock()
+	ret, specificReturn := fake.loginReturnsOnCall[len(fake.loginArgsForCall)]
+	fake.loginArgsForCall = append(fake.loginArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.LoginRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.LoginStub
+	fakeReturns := fake.loginReturns
+	fake.recordInvocation("Login", []interface{}{arg1, arg2, arg3})
+	fake.loginMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) LoginCallCount() int {
+	fake.loginMutex.RLock()
+	defer fake.loginMutex.RUnlock()
+	return len(fake.loginArgsForCall)
+}
+
+func (fake *FakeCustomersService) LoginCalls(stub func(context.Context, *customers.LoginRequest, ...client.CallOption) (*customers.LoginResponse, error)) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = stub
+}
+
+func (fake *FakeCustomersService) LoginArgsForCall(i int) (context.Context, *customers.LoginRequest, []client.CallOption) {
+	fake.loginMutex.RLock()
+	defer fake.loginMutex.RUnlock()
+	argsForCall := fake.loginArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) LoginReturns(result1 *customers.LoginResponse, result2 error) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = nil
+	fake.loginReturns = struct {
+		result1 *customers.LoginResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) LoginReturnsOnCall(i int, result1 *customers.LoginResponse, result2 error) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = nil
+	if fake.loginReturnsOnCall == nil {
+		fake.loginReturnsOnCall = make(map[int]struct {
+			result1 *customers.LoginResponse
+			result2 error
+		})
+	}
+	fake.loginReturnsOnCall[i] = struct {
+		result1 *customers.LoginResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) Logout(arg1 context.Context, arg2 *customers.LogoutRequest, arg3 ...client.CallOption) (*customers.LogoutResponse, error) {
+	fake.logoutMutex.Lock()
+	ret, specificReturn := fake.logoutReturnsOnCall[len(fake.logoutArgsForCall)]
+	fake.logoutArgsForCall = append(fake.logoutArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.LogoutRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.LogoutStub
+	fakeReturns := fake.logoutReturns
+	fake.recordInvocation("Logout", []interface{}{arg1, arg2, arg3})
+	fake.logoutMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) LogoutCallCount() int {
+	fake.logoutMutex.RLock()
+	defer fake.logoutMutex.RUnlock()
+	return len(fake.logoutArgsForCall)
+}
+
+func (fake *FakeCustomersService) LogoutCalls(stub func(context.Context, *customers.LogoutRequest, ...client.CallOption) (*customers.LogoutResponse, error)) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = stub
+}
+
+func (fake *FakeCustomersService) LogoutArgsForCall(i int) (context.Context, *customers.LogoutRequest, []client.CallOption) {
+	fake.logoutMutex.RLock()
+	defer fake.logoutMutex.RUnlock()
+	argsForCall := fake.logoutArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) LogoutReturns(result1 *customers.LogoutResponse, result2 error) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = nil
+	fake.logoutReturns = struct {
+		result1 *customers.LogoutResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) LogoutReturnsOnCall(i int, result1 *customers.LogoutResponse, result2 error) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = nil
+	if fake.logoutReturnsOnCall == nil {
+		fake.logoutReturnsOnCall = make(map[int]struct {
+			result1 *customers.LogoutResponse
+			result2 error
+		})
+	}
+	fake.logoutReturnsOnCall[i] = struct {
+		result1 *customers.LogoutResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) MarkVerified(arg1 context.Context, arg2 *customers.MarkVerifiedRequest, arg3 ...client.CallOption) (*customers.MarkVerifiedResponse, error) {
+	fake.markVerifiedMutex.Lock()
+	ret, specificReturn := fake.markVerifiedReturnsOnCall[len(fake.markVerifiedArgsForCall)]
+	fake.markVerifiedArgsForCall = append(fake.markVerifiedArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.MarkVerifiedRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.MarkVerifiedStub
+	fakeReturns := fake.markVerifiedReturns
+	fake.recordInvocation("MarkVerified", []interface{}{arg1, arg2, arg3})
+	fake.markVerifiedMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) MarkVerifiedCallCount() int {
+	fake.markVerifiedMutex.RLock()
+	defer fake.markVerifiedMutex.RUnlock()
+	return len(fake.markVerifiedArgsForCall)
+}
+
+func (fake *FakeCustomersService) MarkVerifiedCalls(stub func(context.Context, *customers.MarkVerifiedRequest, ...client.CallOption) (*customers.MarkVerifiedResponse, error)) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = stub
+}
+
+func (fake *FakeCustomersService) MarkVerifiedArgsForCall(i int) (context.Context, *customers.MarkVerifiedRequest, []client.CallOption) {
+	fake.markVerifiedMutex.RLock()
+	defer fake.markVerifiedMutex.RUnlock()
+	argsForCall := fake.markVerifiedArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) MarkVerifiedReturns(result1 *customers.MarkVerifiedResponse, result2 error) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = nil
+	fake.markVerifiedReturns = struct {
+		result1 *customers.MarkVerifiedResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) MarkVerifiedReturnsOnCall(i int, result1 *customers.MarkVerifiedResponse, result2 error) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = nil
+	if fake.markVerifiedReturnsOnCall == nil {
+		fake.markVerifiedReturnsOnCall = make(map[int]struct {
+			result1 *customers.MarkVerifiedResponse
+			result2 error
+		})
+	}
+	fake.markVerifiedReturnsOnCall[i] = struct {
+		result1 *customers.MarkVerifiedResponse
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCustomersService) Read(arg1 context.Context, arg2 *customers.ReadRequest, arg3 ...client.CallOption) (*customers.ReadResponse, error) {
 	fake.readMutex.Lock()
 	ret, specificReturn := fake.readReturnsOnCall[len(fake.readArgsForCall)]
@@ -349,6 +769,72 @@ func (fake *FakeCustomersService) ReadReturnsOnCall(i int, result1 *customers.Re
 	}
 	fake.readReturnsOnCall[i] = struct {
 		result1 *customers.ReadResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) Unban(arg1 context.Context, arg2 *customers.UnbanRequest, arg3 ...client.CallOption) (*customers.UnbanResponse, error) {
+	fake.unbanMutex.Lock()
+	ret, specificReturn := fake.unbanReturnsOnCall[len(fake.unbanArgsForCall)]
+	fake.unbanArgsForCall = append(fake.unbanArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.UnbanRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.UnbanStub
+	fakeReturns := fake.unbanReturns
+	fake.recordInvocation("Unban", []interface{}{arg1, arg2, arg3})
+	fake.unbanMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) UnbanCallCount() int {
+	fake.unbanMutex.RLock()
+	defer fake.unbanMutex.RUnlock()
+	return len(fake.unbanArgsForCall)
+}
+
+func (fake *FakeCustomersService) UnbanCalls(stub func(context.Context, *customers.UnbanRequest, ...client.CallOption) (*customers.UnbanResponse, error)) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = stub
+}
+
+func (fake *FakeCustomersService) UnbanArgsForCall(i int) (context.Context, *customers.UnbanRequest, []client.CallOption) {
+	fake.unbanMutex.RLock()
+	defer fake.unbanMutex.RUnlock()
+	argsForCall := fake.unbanArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) UnbanReturns(result1 *customers.UnbanResponse, result2 error) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = nil
+	fake.unbanReturns = struct {
+		result1 *customers.UnbanResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) UnbanReturnsOnCall(i int, result1 *customers.UnbanResponse, result2 error) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = nil
+	if fake.unbanReturnsOnCall == nil {
+		fake.unbanReturnsOnCall = make(map[int]struct {
+			result1 *customers.UnbanResponse
+			result2 error
+		})
+	}
+	fake.unbanReturnsOnCall[i] = struct {
+		result1 *customers.UnbanResponse
 		result2 error
 	}{result1, result2}
 }

@@ -160,7 +160,7 @@ type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What has happened.
 	Type EventType `protobuf:"varint,1,opt,name=type,proto3,enum=customersevents.EventType" json:"type,omitempty"`
-	// The customer as they are after it.
+	// The customer as they are after it. In an event of another service than customers it has the id and nothing else.
 	Customer *Customer `protobuf:"bytes,2,opt,name=customer,proto3" json:"customer,omitempty"`
 	// The id of the account that called for it: the customer's own, an operator's or a service's. Empty when nobody did.
 	CallerId string `protobuf:"bytes,3,opt,name=caller_id,json=callerId,proto3" json:"caller_id,omitempty"`
@@ -169,9 +169,35 @@ type Event struct {
 	// Of EventTypeUpdated.
 	Updated *Updated `protobuf:"bytes,12,opt,name=updated,proto3" json:"updated,omitempty"`
 	// Of EventTypeDeleted.
-	Deleted       *Deleted `protobuf:"bytes,13,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Deleted *Deleted `protobuf:"bytes,13,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Of EventTypeVerified.
+	Verified *Verified `protobuf:"bytes,14,opt,name=verified,proto3" json:"verified,omitempty"`
+	// Of EventTypeBanned.
+	Banned *Banned `protobuf:"bytes,15,opt,name=banned,proto3" json:"banned,omitempty"`
+	// Of EventTypeUnbanned.
+	Unbanned *Unbanned `protobuf:"bytes,16,opt,name=unbanned,proto3" json:"unbanned,omitempty"`
+	// Of EventTypeSignup.
+	Signup *Signup `protobuf:"bytes,17,opt,name=signup,proto3" json:"signup,omitempty"`
+	// Of EventTypeGenerateKey.
+	GenerateKey *GenerateKey `protobuf:"bytes,18,opt,name=generate_key,json=generateKey,proto3" json:"generate_key,omitempty"`
+	// Of EventTypeDeleteKey.
+	DeleteKey *DeleteKey `protobuf:"bytes,19,opt,name=delete_key,json=deleteKey,proto3" json:"delete_key,omitempty"`
+	// Of EventTypeAddPaymentMethod.
+	AddPaymentMethod *AddPaymentMethod `protobuf:"bytes,20,opt,name=add_payment_method,json=addPaymentMethod,proto3" json:"add_payment_method,omitempty"`
+	// Of EventTypeDeletePaymentMethod.
+	DeletePaymentMethod *DeletePaymentMethod `protobuf:"bytes,21,opt,name=delete_payment_method,json=deletePaymentMethod,proto3" json:"delete_payment_method,omitempty"`
+	// Of EventTypePasswordReset.
+	PasswordReset *PasswordReset `protobuf:"bytes,22,opt,name=password_reset,json=passwordReset,proto3" json:"password_reset,omitempty"`
+	// Of EventTypeLogin.
+	Login *Login `protobuf:"bytes,23,opt,name=login,proto3" json:"login,omitempty"`
+	// Of EventTypeLogout.
+	Logout *Logout `protobuf:"bytes,24,opt,name=logout,proto3" json:"logout,omitempty"`
+	// Of EventTypeTokenRefresh.
+	TokenRefresh *TokenRefresh `protobuf:"bytes,30,opt,name=token_refresh,json=tokenRefresh,proto3" json:"token_refresh,omitempty"`
+	// Of EventTypeSubscriptionChanged.
+	SubscriptionChanged *SubscriptionChanged `protobuf:"bytes,31,opt,name=subscription_changed,json=subscriptionChanged,proto3" json:"subscription_changed,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -242,6 +268,97 @@ func (x *Event) GetUpdated() *Updated {
 func (x *Event) GetDeleted() *Deleted {
 	if x != nil {
 		return x.Deleted
+	}
+	return nil
+}
+
+func (x *Event) GetVerified() *Verified {
+	if x != nil {
+		return x.Verified
+	}
+	return nil
+}
+
+func (x *Event) GetBanned() *Banned {
+	if x != nil {
+		return x.Banned
+	}
+	return nil
+}
+
+func (x *Event) GetUnbanned() *Unbanned {
+	if x != nil {
+		return x.Unbanned
+	}
+	return nil
+}
+
+func (x *Event) GetSignup() *Signup {
+	if x != nil {
+		return x.Signup
+	}
+	return nil
+}
+
+func (x *Event) GetGenerateKey() *GenerateKey {
+	if x != nil {
+		return x.GenerateKey
+	}
+	return nil
+}
+
+func (x *Event) GetDeleteKey() *DeleteKey {
+	if x != nil {
+		return x.DeleteKey
+	}
+	return nil
+}
+
+func (x *Event) GetAddPaymentMethod() *AddPaymentMethod {
+	if x != nil {
+		return x.AddPaymentMethod
+	}
+	return nil
+}
+
+func (x *Event) GetDeletePaymentMethod() *DeletePaymentMethod {
+	if x != nil {
+		return x.DeletePaymentMethod
+	}
+	return nil
+}
+
+func (x *Event) GetPasswordReset() *PasswordReset {
+	if x != nil {
+		return x.PasswordReset
+	}
+	return nil
+}
+
+func (x *Event) GetLogin() *Login {
+	if x != nil {
+		return x.Login
+	}
+	return nil
+}
+
+func (x *Event) GetLogout() *Logout {
+	if x != nil {
+		return x.Logout
+	}
+	return nil
+}
+
+func (x *Event) GetTokenRefresh() *TokenRefresh {
+	if x != nil {
+		return x.TokenRefresh
+	}
+	return nil
+}
+
+func (x *Event) GetSubscriptionChanged() *SubscriptionChanged {
+	if x != nil {
+		return x.SubscriptionChanged
 	}
 	return nil
 }
@@ -476,18 +593,612 @@ func (*Deleted) Descriptor() ([]byte, []int) {
 	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{4}
 }
 
+// Verified has nothing that the customer does not have.
+type Verified struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verified) Reset() {
+	*x = Verified{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verified) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verified) ProtoMessage() {}
+
+func (x *Verified) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verified.ProtoReflect.Descriptor instead.
+func (*Verified) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{5}
+}
+
+// Banned says why.
+type Banned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the operator has written: at most 500 characters. May be empty, and personal.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Banned) Reset() {
+	*x = Banned{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Banned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Banned) ProtoMessage() {}
+
+func (x *Banned) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Banned.ProtoReflect.Descriptor instead.
+func (*Banned) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Banned) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Unbanned has nothing that the customer does not have.
+type Unbanned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unbanned) Reset() {
+	*x = Unbanned{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unbanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unbanned) ProtoMessage() {}
+
+func (x *Unbanned) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unbanned.ProtoReflect.Descriptor instead.
+func (*Unbanned) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{7}
+}
+
+// Signup has nothing that the customer does not have.
+type Signup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signup) Reset() {
+	*x = Signup{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signup) ProtoMessage() {}
+
+func (x *Signup) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signup.ProtoReflect.Descriptor instead.
+func (*Signup) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{8}
+}
+
+// GenerateKey says which key was made.
+type GenerateKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id, a UUID.
+	ApiKeyId string `protobuf:"bytes,1,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// What it may call: "*", a service's name, or a service and an endpoint with a slash between them.
+	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// When it expires; missing for never.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateKey) Reset() {
+	*x = GenerateKey{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateKey) ProtoMessage() {}
+
+func (x *GenerateKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateKey.ProtoReflect.Descriptor instead.
+func (*GenerateKey) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GenerateKey) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *GenerateKey) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *GenerateKey) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// DeleteKey says which key was revoked.
+type DeleteKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id, a UUID.
+	ApiKeyId      string `protobuf:"bytes,1,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteKey) Reset() {
+	*x = DeleteKey{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteKey) ProtoMessage() {}
+
+func (x *DeleteKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteKey.ProtoReflect.Descriptor instead.
+func (*DeleteKey) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteKey) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+// AddPaymentMethod says which card was added.
+type AddPaymentMethod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the payment provider calls the card.
+	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddPaymentMethod) Reset() {
+	*x = AddPaymentMethod{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddPaymentMethod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddPaymentMethod) ProtoMessage() {}
+
+func (x *AddPaymentMethod) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddPaymentMethod.ProtoReflect.Descriptor instead.
+func (*AddPaymentMethod) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AddPaymentMethod) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+// DeletePaymentMethod says which card was removed.
+type DeletePaymentMethod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the payment provider calls the card.
+	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePaymentMethod) Reset() {
+	*x = DeletePaymentMethod{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePaymentMethod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePaymentMethod) ProtoMessage() {}
+
+func (x *DeletePaymentMethod) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePaymentMethod.ProtoReflect.Descriptor instead.
+func (*DeletePaymentMethod) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeletePaymentMethod) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+// PasswordReset has nothing that the customer does not have.
+type PasswordReset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PasswordReset) Reset() {
+	*x = PasswordReset{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PasswordReset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PasswordReset) ProtoMessage() {}
+
+func (x *PasswordReset) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PasswordReset.ProtoReflect.Descriptor instead.
+func (*PasswordReset) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{13}
+}
+
+// Login has nothing that the customer does not have.
+type Login struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Login) Reset() {
+	*x = Login{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Login) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Login) ProtoMessage() {}
+
+func (x *Login) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Login.ProtoReflect.Descriptor instead.
+func (*Login) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{14}
+}
+
+// Logout has nothing that the customer does not have.
+type Logout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logout) Reset() {
+	*x = Logout{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logout) ProtoMessage() {}
+
+func (x *Logout) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logout.ProtoReflect.Descriptor instead.
+func (*Logout) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{15}
+}
+
+// TokenRefresh has nothing that the customer does not have.
+type TokenRefresh struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenRefresh) Reset() {
+	*x = TokenRefresh{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenRefresh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenRefresh) ProtoMessage() {}
+
+func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenRefresh.ProtoReflect.Descriptor instead.
+func (*TokenRefresh) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{16}
+}
+
+// SubscriptionChanged says which tier the customer is on now.
+type SubscriptionChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the tier before.
+	PreviousTier string `protobuf:"bytes,1,opt,name=previous_tier,json=previousTier,proto3" json:"previous_tier,omitempty"`
+	// The id of the tier from now on.
+	Tier string `protobuf:"bytes,2,opt,name=tier,proto3" json:"tier,omitempty"`
+	// How many requests a calendar month (UTC) of it includes.
+	MonthlyQuota int64 `protobuf:"varint,3,opt,name=monthly_quota,json=monthlyQuota,proto3" json:"monthly_quota,omitempty"`
+	// How many requests a second of it are let through.
+	RateLimit     int64 `protobuf:"varint,4,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionChanged) Reset() {
+	*x = SubscriptionChanged{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionChanged) ProtoMessage() {}
+
+func (x *SubscriptionChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionChanged.ProtoReflect.Descriptor instead.
+func (*SubscriptionChanged) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SubscriptionChanged) GetPreviousTier() string {
+	if x != nil {
+		return x.PreviousTier
+	}
+	return ""
+}
+
+func (x *SubscriptionChanged) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
+func (x *SubscriptionChanged) GetMonthlyQuota() int64 {
+	if x != nil {
+		return x.MonthlyQuota
+	}
+	return 0
+}
+
+func (x *SubscriptionChanged) GetRateLimit() int64 {
+	if x != nil {
+		return x.RateLimit
+	}
+	return 0
+}
+
 var File_pkg_events_proto_customers_events_proto protoreflect.FileDescriptor
 
 const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\n" +
-	"'pkg/events/proto/customers/events.proto\x12\x0fcustomersevents\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n" +
+	"'pkg/events/proto/customers/events.proto\x12\x0fcustomersevents\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\b\n" +
 	"\x05Event\x12.\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1a.customersevents.EventTypeR\x04type\x125\n" +
 	"\bcustomer\x18\x02 \x01(\v2\x19.customersevents.CustomerR\bcustomer\x12\x1b\n" +
 	"\tcaller_id\x18\x03 \x01(\tR\bcallerId\x122\n" +
 	"\acreated\x18\v \x01(\v2\x18.customersevents.CreatedR\acreated\x122\n" +
 	"\aupdated\x18\f \x01(\v2\x18.customersevents.UpdatedR\aupdated\x122\n" +
-	"\adeleted\x18\r \x01(\v2\x18.customersevents.DeletedR\adeleted\"\xd4\x02\n" +
+	"\adeleted\x18\r \x01(\v2\x18.customersevents.DeletedR\adeleted\x125\n" +
+	"\bverified\x18\x0e \x01(\v2\x19.customersevents.VerifiedR\bverified\x12/\n" +
+	"\x06banned\x18\x0f \x01(\v2\x17.customersevents.BannedR\x06banned\x125\n" +
+	"\bunbanned\x18\x10 \x01(\v2\x19.customersevents.UnbannedR\bunbanned\x12/\n" +
+	"\x06signup\x18\x11 \x01(\v2\x17.customersevents.SignupR\x06signup\x12?\n" +
+	"\fgenerate_key\x18\x12 \x01(\v2\x1c.customersevents.GenerateKeyR\vgenerateKey\x129\n" +
+	"\n" +
+	"delete_key\x18\x13 \x01(\v2\x1a.customersevents.DeleteKeyR\tdeleteKey\x12O\n" +
+	"\x12add_payment_method\x18\x14 \x01(\v2!.customersevents.AddPaymentMethodR\x10addPaymentMethod\x12X\n" +
+	"\x15delete_payment_method\x18\x15 \x01(\v2$.customersevents.DeletePaymentMethodR\x13deletePaymentMethod\x12E\n" +
+	"\x0epassword_reset\x18\x16 \x01(\v2\x1e.customersevents.PasswordResetR\rpasswordReset\x12,\n" +
+	"\x05login\x18\x17 \x01(\v2\x16.customersevents.LoginR\x05login\x12/\n" +
+	"\x06logout\x18\x18 \x01(\v2\x17.customersevents.LogoutR\x06logout\x12B\n" +
+	"\rtoken_refresh\x18\x1e \x01(\v2\x1d.customersevents.TokenRefreshR\ftokenRefresh\x12W\n" +
+	"\x14subscription_changed\x18\x1f \x01(\v2$.customersevents.SubscriptionChangedR\x13subscriptionChanged\"\xd4\x02\n" +
 	"\bCustomer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x14\n" +
@@ -503,7 +1214,37 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\aCreated\"!\n" +
 	"\aUpdated\x12\x16\n" +
 	"\x06fields\x18\x01 \x03(\tR\x06fields\"\t\n" +
-	"\aDeleted*\xb8\x04\n" +
+	"\aDeleted\"\n" +
+	"\n" +
+	"\bVerified\" \n" +
+	"\x06Banned\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\n" +
+	"\n" +
+	"\bUnbanned\"\b\n" +
+	"\x06Signup\"~\n" +
+	"\vGenerateKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12\x16\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\")\n" +
+	"\tDeleteKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\"+\n" +
+	"\x10AddPaymentMethod\x12\x17\n" +
+	"\acard_id\x18\x01 \x01(\tR\x06cardId\".\n" +
+	"\x13DeletePaymentMethod\x12\x17\n" +
+	"\acard_id\x18\x01 \x01(\tR\x06cardId\"\x0f\n" +
+	"\rPasswordReset\"\a\n" +
+	"\x05Login\"\b\n" +
+	"\x06Logout\"\x0e\n" +
+	"\fTokenRefresh\"\x92\x01\n" +
+	"\x13SubscriptionChanged\x12#\n" +
+	"\rprevious_tier\x18\x01 \x01(\tR\fpreviousTier\x12\x12\n" +
+	"\x04tier\x18\x02 \x01(\tR\x04tier\x12#\n" +
+	"\rmonthly_quota\x18\x03 \x01(\x03R\fmonthlyQuota\x12\x1d\n" +
+	"\n" +
+	"rate_limit\x18\x04 \x01(\x03R\trateLimit*\xb8\x04\n" +
 	"\tEventType\x12\x14\n" +
 	"\x10EventTypeUnknown\x10\x00\x12\x14\n" +
 	"\x10EventTypeCreated\x10\x01\x12\x14\n" +
@@ -542,7 +1283,7 @@ func file_pkg_events_proto_customers_events_proto_rawDescGZIP() []byte {
 }
 
 var file_pkg_events_proto_customers_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pkg_events_proto_customers_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_pkg_events_proto_customers_events_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_pkg_events_proto_customers_events_proto_goTypes = []any{
 	(EventType)(0),                // 0: customersevents.EventType
 	(*Event)(nil),                 // 1: customersevents.Event
@@ -550,23 +1291,50 @@ var file_pkg_events_proto_customers_events_proto_goTypes = []any{
 	(*Created)(nil),               // 3: customersevents.Created
 	(*Updated)(nil),               // 4: customersevents.Updated
 	(*Deleted)(nil),               // 5: customersevents.Deleted
-	nil,                           // 6: customersevents.Customer.MetaEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Verified)(nil),              // 6: customersevents.Verified
+	(*Banned)(nil),                // 7: customersevents.Banned
+	(*Unbanned)(nil),              // 8: customersevents.Unbanned
+	(*Signup)(nil),                // 9: customersevents.Signup
+	(*GenerateKey)(nil),           // 10: customersevents.GenerateKey
+	(*DeleteKey)(nil),             // 11: customersevents.DeleteKey
+	(*AddPaymentMethod)(nil),      // 12: customersevents.AddPaymentMethod
+	(*DeletePaymentMethod)(nil),   // 13: customersevents.DeletePaymentMethod
+	(*PasswordReset)(nil),         // 14: customersevents.PasswordReset
+	(*Login)(nil),                 // 15: customersevents.Login
+	(*Logout)(nil),                // 16: customersevents.Logout
+	(*TokenRefresh)(nil),          // 17: customersevents.TokenRefresh
+	(*SubscriptionChanged)(nil),   // 18: customersevents.SubscriptionChanged
+	nil,                           // 19: customersevents.Customer.MetaEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_pkg_events_proto_customers_events_proto_depIdxs = []int32{
-	0, // 0: customersevents.Event.type:type_name -> customersevents.EventType
-	2, // 1: customersevents.Event.customer:type_name -> customersevents.Customer
-	3, // 2: customersevents.Event.created:type_name -> customersevents.Created
-	4, // 3: customersevents.Event.updated:type_name -> customersevents.Updated
-	5, // 4: customersevents.Event.deleted:type_name -> customersevents.Deleted
-	6, // 5: customersevents.Customer.meta:type_name -> customersevents.Customer.MetaEntry
-	7, // 6: customersevents.Customer.created:type_name -> google.protobuf.Timestamp
-	7, // 7: customersevents.Customer.updated:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: customersevents.Event.type:type_name -> customersevents.EventType
+	2,  // 1: customersevents.Event.customer:type_name -> customersevents.Customer
+	3,  // 2: customersevents.Event.created:type_name -> customersevents.Created
+	4,  // 3: customersevents.Event.updated:type_name -> customersevents.Updated
+	5,  // 4: customersevents.Event.deleted:type_name -> customersevents.Deleted
+	6,  // 5: customersevents.Event.verified:type_name -> customersevents.Verified
+	7,  // 6: customersevents.Event.banned:type_name -> customersevents.Banned
+	8,  // 7: customersevents.Event.unbanned:type_name -> customersevents.Unbanned
+	9,  // 8: customersevents.Event.signup:type_name -> customersevents.Signup
+	10, // 9: customersevents.Event.generate_key:type_name -> customersevents.GenerateKey
+	11, // 10: customersevents.Event.delete_key:type_name -> customersevents.DeleteKey
+	12, // 11: customersevents.Event.add_payment_method:type_name -> customersevents.AddPaymentMethod
+	13, // 12: customersevents.Event.delete_payment_method:type_name -> customersevents.DeletePaymentMethod
+	14, // 13: customersevents.Event.password_reset:type_name -> customersevents.PasswordReset
+	15, // 14: customersevents.Event.login:type_name -> customersevents.Login
+	16, // 15: customersevents.Event.logout:type_name -> customersevents.Logout
+	17, // 16: customersevents.Event.token_refresh:type_name -> customersevents.TokenRefresh
+	18, // 17: customersevents.Event.subscription_changed:type_name -> customersevents.SubscriptionChanged
+	19, // 18: customersevents.Customer.meta:type_name -> customersevents.Customer.MetaEntry
+	20, // 19: customersevents.Customer.created:type_name -> google.protobuf.Timestamp
+	20, // 20: customersevents.Customer.updated:type_name -> google.protobuf.Timestamp
+	20, // 21: customersevents.GenerateKey.expires_at:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_pkg_events_proto_customers_events_proto_init() }
@@ -580,7 +1348,7 @@ func file_pkg_events_proto_customers_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_events_proto_customers_events_proto_rawDesc), len(file_pkg_events_proto_customers_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
