@@ -30,12 +30,23 @@ type Client struct {
 	HTTP *http.Client
 	// Token is what requests over HTTP have; none where it is empty.
 	Token string
+	// Key is the API key that they have; none where it is empty.
+	Key string
+	// Sink is where the platform's events are seen that would go to Mixpanel, as in http://127.0.0.1:8091.
+	Sink string
 }
 
 // As returns a client whose requests over HTTP have a token.
 func (c *Client) As(token string) *Client {
 	other := *c
 	other.Token = token
+	return &other
+}
+
+// WithKey returns a client whose requests over HTTP have an API key, and no token.
+func (c *Client) WithKey(key string) *Client {
+	other := *c
+	other.Token, other.Key = "", key
 	return &other
 }
 
@@ -80,6 +91,9 @@ func (c *Client) Do(ctx context.Context, method, path, body string) (Answer, err
 	r.Header.Set("Content-Type", "application/json")
 	if c.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	if c.Key != "" {
+		r.Header.Set("X-Api-Key", c.Key)
 	}
 	client := c.HTTP
 	if client == nil {
