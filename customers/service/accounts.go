@@ -136,12 +136,13 @@ func (c *Customers) Reconcile(ctx context.Context) error {
 	}
 }
 
+// unsettled is a note that the auth service has not been told of a change.
 type unsettled struct{ id, customer string }
 
+const selectDue = `SELECT id, customer_id FROM customers_unsettled WHERE id > $1 AND made < $2 ORDER BY id LIMIT $3`
+
 func (c *Customers) unsettled(ctx context.Context, after string, before int64) (_ []unsettled, err error) {
-	rows, err := c.db.Read().Query(ctx, `
-		SELECT id, customer_id FROM customers_unsettled WHERE id > $1 AND made < $2 ORDER BY id LIMIT $3`,
-		after, before, settledAtOnce)
+	rows, err := c.db.Read().Query(ctx, selectDue, after, before, settledAtOnce)
 	if err != nil {
 		return nil, fmt.Errorf("read what the auth service has not been told: %w", err)
 	}

@@ -36,7 +36,7 @@ func TestMistypedKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := []byte(newKeyText())
 		at := rapid.IntRange(0, len(text)-2).Draw(t, "at")
-		other := rapid.SampledFrom([]byte(base62 + "_-. \x00\xff")).Draw(t, "other")
+		other := rapid.SampledFrom([]byte(base62+"_-. \x00\xff")).Draw(t, "other")
 		wrong := map[string]string{
 			"replaced": string(text[:at]) + string(other) + string(text[at+1:]),
 			"swapped":  string(text[:at]) + string([]byte{text[at+1], text[at]}) + string(text[at+2:]),

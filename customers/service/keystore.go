@@ -28,10 +28,12 @@ func insertKey(ctx context.Context, tx database.Querier, k Key, hash string) err
 	return nil
 }
 
+const countOfKeys = `SELECT COUNT(*) FROM customers_keys WHERE customer_id = $1 AND revoked = 0`
+
 // countKeys counts the keys of a customer that were not revoked.
 func countKeys(ctx context.Context, tx database.Querier, customer string) (int, error) {
 	var n int
-	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM customers_keys WHERE customer_id = $1 AND revoked = 0`, customer).Scan(&n)
+	err := tx.QueryRow(ctx, countOfKeys, customer).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count keys: %w", err)
 	}
@@ -107,12 +109,11 @@ func revokeKey(ctx context.Context, tx database.Querier, customer, id string, no
 	return true, nil
 }
 
+const sweptKeys = `SELECT id FROM customers_keys WHERE revoked <> 0 AND revoked < $1 ORDER BY revoked LIMIT $2`
+
 // sweepKeys deletes some of the keys that were revoked before a time, and says how many.
 func sweepKeys(ctx context.Context, tx database.Querier, before time.Time, most int) (int64, error) {
-	result, err := tx.Exec(ctx, `
-		DELETE FROM customers_keys WHERE id IN (
-			SELECT id FROM customers_keys WHERE revoked <> 0 AND revoked < $1 ORDER BY revoked LIMIT $2)`,
-		before.UnixMicro(), most)
+	result, err := tx.Exec(ctx, `DELETE FROM customers_keys WHERE id IN (`+sweptKeys+`)`, before.UnixMicro(), most)
 	if err != nil {
 		return 0, fmt.Errorf("sweep keys: %w", err)
 	}
