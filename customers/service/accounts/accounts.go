@@ -143,7 +143,8 @@ func refusal(err error, credentials ...int32) error {
 		return errors.TooMany("%s", e.Detail).WithCause(err)
 	}
 	if code >= 400 && code < 500 && code != http.StatusRequestTimeout {
-		return err // ours to repair: the policy, or the request
+		// Ours to repair: the policy, or the request. Nobody who calls is to take it for theirs.
+		return stderrors.New("the auth service refuses the call: " + err.Error())
 	}
 	return errors.Unavailable("the auth service cannot be asked at the moment: try again").WithCause(err)
 }
