@@ -45,6 +45,9 @@ type Token struct {
 const (
 	// settleAfter is how long whoever has changed a status has to tell the auth service, before Reconcile does.
 	settleAfter = 10 * time.Second
+	// settleTimeout is how long the auth service has to answer: less than callers wait, so that they hear that the change
+	// is made.
+	settleTimeout = 3 * time.Second
 	// settleTries is how often a status is followed that changes all the time.
 	settleTries = 10
 	// settledAtOnce is how many rows Reconcile reads at a time.
@@ -89,6 +92,8 @@ func (c *Customers) settleAccount(ctx context.Context, customer, due string) err
 }
 
 func (c *Customers) fitAccount(ctx context.Context, customer string) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
 	told := false
 	mayLogIn := false
 	for range settleTries {
