@@ -50,7 +50,7 @@ var valid = map[string]map[string]any{
 	"customers.Customers.Logout":       {"customer_id": "{customer}"},
 	"customers.Keys.GenerateKey":       {"customer_id": "{customer}"},
 	"customers.Keys.ListKeys":          {"customer_id": "{customer}"},
-	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key id}"},
+	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key to revoke}"},
 	"customers.Keys.VerifyKey":         {"api_key": "{key}"},
 
 	"billing.Billing.ListTiers":    {},
