@@ -8,4 +8,8 @@ package main
 //counterfeiter:generate -o proto/fakes/customers_service.go github.com/m3o/backend/customers/proto.CustomersService
 //counterfeiter:generate -o proto/fakes/keys_service.go github.com/m3o/backend/customers/proto.KeysService
 //counterfeiter:generate -o handler/fakes/core.go github.com/m3o/backend/customers/handler.Core
+//counterfeiter:generate -o handler/fakes/key_core.go github.com/m3o/backend/customers/handler.KeyCore
 //counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/customers/service.Outbox
+//counterfeiter:generate -o service/fakes/accounts.go github.com/m3o/backend/customers/service.Accounts
+//counterfeiter:generate -o service/accounts/fakes/auth_service.go github.com/micro/micro/v3/proto/auth.AuthService
+//counterfeiter:generate -o service/accounts/fakes/sessions_service.go github.com/m3o/backend/pkg/auth/sessions.SessionsService

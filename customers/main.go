@@ -2,13 +2,28 @@
 package main
 
 import (
+	"time"
+
+	authpb "github.com/micro/micro/v3/proto/auth"
+	"github.com/micro/micro/v3/service/client"
+
 	"github.com/m3o/backend/customers/handler"
 	pb "github.com/m3o/backend/customers/proto"
 	core "github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/customers/service/accounts"
 	"github.com/m3o/backend/customers/service/migrations"
+	"github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/sessions"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
+)
+
+const (
+	// reconcileEvery is how often the auth service is told what it has not been told, sweepEvery how often old keys are
+	// forgotten.
+	reconcileEvery = 5 * time.Second
+	sweepEvery     = time.Hour
 )
 
 func main() {
@@ -29,8 +44,26 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	customers, err := core.New(core.Config{DB: db, Outbox: bus})
+	if err := wireCustomers(srv, db, bus); err != nil {
+		return err
+	}
+	return wireKeys(srv, db, bus)
+}
+
+func wireCustomers(srv *service.Service, db *database.DB, bus *events.Bus) error {
+	known, err := accounts.New(accounts.Config{
+		Auth:     authpb.NewAuthService("auth", client.DefaultClient),
+		Sessions: sessions.NewSessionsService("auth", client.DefaultClient),
+		Inspect:  auth.InspectShared,
+	})
 	if err != nil {
+		return err
+	}
+	customers, err := core.New(core.Config{DB: db, Outbox: bus, Accounts: known})
+	if err != nil {
+		return err
+	}
+	if err := bus.Every("reconcile", reconcileEvery, customers.Reconcile); err != nil {
 		return err
 	}
 	h, err := handler.New(handler.Config{Core: customers})
@@ -38,4 +71,19 @@ func wire(srv *service.Service) error {
 		return err
 	}
 	return pb.RegisterCustomersHandler(srv.Server(), h)
+}
+
+func wireKeys(srv *service.Service, db *database.DB, bus *events.Bus) error {
+	keys, err := core.NewKeys(core.KeysConfig{DB: db, Outbox: bus})
+	if err != nil {
+		return err
+	}
+	if err := bus.Every("keys", sweepEvery, keys.Sweep); err != nil {
+		return err
+	}
+	h, err := handler.NewKeys(handler.KeysConfig{Core: keys})
+	if err != nil {
+		return err
+	}
+	return pb.RegisterKeysHandler(srv.Server(), h)
 }

@@ -17,6 +17,12 @@ type Core interface {
 	List(ctx context.Context, q service.ListQuery) (service.Page, error)
 	Update(ctx context.Context, change service.Change) (service.Customer, error)
 	Delete(ctx context.Context, ref service.Ref) error
+	MarkVerified(ctx context.Context, ref service.Ref) (service.Customer, error)
+	Activate(ctx context.Context, id string) (service.Customer, error)
+	Ban(ctx context.Context, ref service.Ref, reason string) (service.Customer, error)
+	Unban(ctx context.Context, ref service.Ref) (service.Customer, error)
+	Login(ctx context.Context, given service.Credentials) (service.Token, error)
+	Logout(ctx context.Context, e service.Ending) error
 }
 
 // Config is what New needs.

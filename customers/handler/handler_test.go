@@ -51,7 +51,8 @@ func setup(t *testing.T) *edge {
 // calls is how often the core was called.
 func (e *edge) calls() int {
 	return e.core.CreateCallCount() + e.core.ReadCallCount() + e.core.ListCallCount() + e.core.UpdateCallCount() +
-		e.core.DeleteCallCount()
+		e.core.DeleteCallCount() + e.core.MarkVerifiedCallCount() + e.core.ActivateCallCount() + e.core.BanCallCount() +
+		e.core.UnbanCallCount() + e.core.LoginCallCount() + e.core.LogoutCallCount()
 }
 
 func TestConfig(t *testing.T) {
@@ -73,8 +74,18 @@ func TestMalformedRequests(t *testing.T) {
 			"{\"name\": \"\xff\"}":             "name: expected valid UTF-8",
 			`{"email"`:                         "body: not valid JSON",
 		},
-		"Customers.Read":   {`{"id": 5}`: "id: expected a string", `[]`: "body: expected an object"},
-		"Customers.Delete": {`{"id": 5}`: "id: expected a string", `{"force": true}`: `body: unknown field "force"`},
+		"Customers.Read":         {`{"id": 5}`: "id: expected a string", `[]`: "body: expected an object"},
+		"Customers.Delete":       {`{"id": 5}`: "id: expected a string", `{"force": true}`: `body: unknown field "force"`},
+		"Customers.MarkVerified": {`{"id": 5}`: "id: expected a string"},
+		"Customers.Activate":     {`{"email": "a"}`: `body: unknown field "email"`},
+		"Customers.Ban":          {`{"reason": ["a"]}`: "reason: expected a string"},
+		"Customers.Unban":        {`{"reason": "a"}`: `body: unknown field "reason"`},
+		"Customers.Login": {
+			`{"password": 5}`:          "password: expected a string",
+			"{\"password\": \"\xff\"}": "password: expected valid UTF-8",
+			`{"refresh_token": {}}`:    "refresh_token: expected a string",
+		},
+		"Customers.Logout": {`{"session": "a"}`: `body: unknown field "session"`},
 		"Customers.List": {
 			`{"page_size": "` + long + `"}`: "page_size: expected a whole number",
 			`{"page_token": 5}`:             "page_token: expected a string",
@@ -115,6 +126,9 @@ func TestErrorsOfTheCore(t *testing.T) {
 		"invalid":   {errors.Invalid("email", "too long"), 400, "email: too long$"},
 		"not found": {errors.NotFound("id", "there is no such customer"), 404, "id: there is no such customer$"},
 		"conflict":  {errors.Conflict("version", "is 3 now"), 409, "version: is 3 now$"},
+		"refused":   {errors.Unauthenticated("check both"), 401, "check both$"},
+		"too many":  {errors.TooMany("try again in 30 seconds"), 429, "try again in 30 seconds$"},
+		"away":      {errors.Unavailable("the auth service is away"), 503, "the auth service is away$"},
 		"internal":  {stderrors.New("disk full"), 500, "internal error, reference "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +139,12 @@ func TestErrorsOfTheCore(t *testing.T) {
 			e.core.ListReturns(service.Page{}, tc.err)
 			e.core.UpdateReturns(service.Customer{}, tc.err)
 			e.core.DeleteReturns(tc.err)
+			e.core.MarkVerifiedReturns(service.Customer{}, tc.err)
+			e.core.ActivateReturns(service.Customer{}, tc.err)
+			e.core.BanReturns(service.Customer{}, tc.err)
+			e.core.UnbanReturns(service.Customer{}, tc.err)
+			e.core.LoginReturns(service.Token{}, tc.err)
+			e.core.LogoutReturns(tc.err)
 
 			_, err := e.Create(t.Context(), &pb.CreateRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Create", tc.detail)
@@ -134,12 +154,24 @@ func TestErrorsOfTheCore(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.List", tc.detail)
 			_, err = e.Delete(t.Context(), &pb.DeleteRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Delete", tc.detail)
+			_, err = e.MarkVerified(t.Context(), &pb.MarkVerifiedRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.MarkVerified", tc.detail)
+			_, err = e.Activate(t.Context(), &pb.ActivateRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Activate", tc.detail)
+			_, err = e.Ban(t.Context(), &pb.BanRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Ban", tc.detail)
+			_, err = e.Unban(t.Context(), &pb.UnbanRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Unban", tc.detail)
+			_, err = e.Login(t.Context(), &pb.LoginRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Login", tc.detail)
+			_, err = e.Logout(t.Context(), &pb.LogoutRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Logout", tc.detail)
 			_, err = e.Update(t.Context(), updateRequest("name"))
-			if tc.code != 500 {
+			if strings.Contains(tc.err.Error(), ": ") {
 				tc.detail = `customer\.` + tc.detail // the core does not know in which message a field is
 			}
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Update", tc.detail)
-			assert.Equal(t, 5, e.calls())
+			assert.Equal(t, 11, e.calls())
 		})
 	}
 }

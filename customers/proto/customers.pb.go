@@ -1979,13 +1979,13 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xe3\x06\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xeb\x06\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
-	"\x06signup\x12M\n" +
-	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\"\x14\xc2\xf3\x18\r\x12\v\n" +
-	"\x02id\x12\x05email\x90\x02\x01\x12B\n" +
+	"\x06signup\x12U\n" +
+	"\x04Read\x12\x16.customers.ReadRequest\x1a\x17.customers.ReadResponse\"\x1c\xc2\xf3\x18\x15\x12\x13\n" +
+	"\x02id\x12\x05email\x1a\x06signup\x90\x02\x01\x12B\n" +
 	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12R\n" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer.id\x12P\n" +

@@ -1,97 +1,17 @@
 package service
 
-import (
-	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/net/idna"
-
-	"github.com/m3o/backend/pkg/errors"
-)
-
-const (
-	maxAddress = 254 // RFC 5321, 4.5.3.1.3, less the angle brackets
-	maxLocal   = 64  // RFC 5321, 4.5.3.1.1
-)
+import mail "github.com/m3o/backend/pkg/address"
 
 // address is an address that mail can be sent to.
 type address struct {
-	// text is the address with its domain in lower case and in ASCII. The part before the @ is as it was given: whether
-	// its case matters is up to whoever receives the mail.
+	// text is the address with its domain in lower case and in ASCII.
 	text string
 	// key is the same for addresses that differ in nothing but case.
 	key string
 }
 
-// domains is how a domain name is made ASCII: as a browser would, and then as strictly as a registry.
-var domains = idna.New(
-	idna.MapForLookup(),
-	idna.BidiRule(),
-	idna.CheckJoiners(true),
-	idna.StrictDomainName(true),
-	idna.ValidateLabels(true),
-	idna.VerifyDNSLength(true),
-)
-
-// atext are the characters, besides letters and digits, of which a local part consists (RFC 5321, 4.1.2). Quoted local
-// parts are legal and not supported: nobody has one who does not want to break something.
-const atext = "!#$%&'*+-/=?^_`{|}~"
-
 // parseAddress checks the address in a field of a request.
 func parseAddress(field, s string) (address, error) {
-	if s == "" {
-		return address{}, errors.Invalid(field, "required")
-	}
-	if len(s) > maxAddress {
-		return address{}, errors.Invalid(field, "must have at most %d bytes", maxAddress)
-	}
-	local, domain, ok := strings.Cut(s, "@")
-	if !ok || strings.Contains(domain, "@") {
-		return address{}, errors.Invalid(field, "must be an address with exactly one @")
-	}
-	if len(local) > maxLocal {
-		return address{}, errors.Invalid(field, "must have at most %d bytes before the @", maxLocal)
-	}
-	if !validLocal(local) {
-		return address{}, errors.Invalid(field, "must have letters, digits, single dots and any of %s before the @", atext)
-	}
-	ascii, err := domains.ToASCII(domain)
-	// ToASCII makes something of bytes that are no text, and not an address that it would take itself.
-	if err != nil || !utf8.ValidString(domain) || !validDomain(ascii) {
-		return address{}, errors.Invalid(field, "must have a domain name such as example.com after the @")
-	}
-	a := address{text: local + "@" + ascii}
-	if len(a.text) > maxAddress {
-		return address{}, errors.Invalid(field, "must have at most %d bytes with its domain in ASCII", maxAddress)
-	}
-	a.key = strings.ToLower(a.text)
-	return a, nil
-}
-
-func validLocal(s string) bool {
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" {
-			return false
-		}
-		for i := range len(atom) {
-			if !isAlphanumeric(atom[i]) && strings.IndexByte(atext, atom[i]) < 0 {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// validDomain checks what a domain name in ASCII has to be besides well-formed, to be sent mail to from afar: one with a
-// top-level domain, which is never a number, as the last part of an IP address would be.
-func validDomain(s string) bool {
-	i := strings.LastIndexByte(s, '.')
-	if i < 0 {
-		return false
-	}
-	return strings.Trim(s[i+1:], "0123456789") != ""
-}
-
-func isAlphanumeric(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+	a, err := mail.Parse(field, s)
+	return address{text: a.Text, key: a.Key}, err
 }

@@ -35,6 +35,8 @@ type Customer struct {
 	Created time.Time         // UTC, to the microsecond
 	Updated time.Time         // UTC, to the microsecond
 	Version int64             // 1, and one more with each change
+
+	beforeBan Status // what a banned customer was; empty for others, but for one who was deleted while banned
 }
 
 // Ref names a customer by exactly one of its fields.
@@ -49,6 +51,8 @@ type Config struct {
 	DB *database.DB
 	// Outbox publishes what happens to customers.
 	Outbox Outbox
+	// Accounts knows passwords and sessions.
+	Accounts Accounts
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
@@ -60,15 +64,30 @@ func (c Config) Validate() error {
 		return errors.New("customers: a database is missing")
 	case c.Outbox == nil:
 		return errors.New("customers: an outbox is missing")
+	case c.Accounts == nil:
+		return errors.New("customers: accounts are missing")
 	}
 	return nil
 }
 
 // Customers keeps the customers. It may be used by many goroutines at once, and by several processes on one database.
 type Customers struct {
+	book
+	accounts Accounts
+}
+
+// book is where what is known of customers is written down, and told about.
+type book struct {
 	db     *database.DB
 	outbox Outbox
 	clock  func() time.Time
+}
+
+func newBook(db *database.DB, outbox Outbox, clock func() time.Time) book {
+	if clock == nil {
+		clock = time.Now
+	}
+	return book{db: db, outbox: outbox, clock: clock}
 }
 
 // New returns the customers in a database, or an error when the configuration is not valid.
@@ -76,14 +95,11 @@ func New(cfg Config) (*Customers, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
-	}
-	return &Customers{db: cfg.DB, outbox: cfg.Outbox, clock: cfg.Clock}, nil
+	return &Customers{book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts}, nil
 }
 
 // now is the time as it is kept.
-func (c *Customers) now() time.Time { return c.clock().UTC().Truncate(time.Microsecond) }
+func (b *book) now() time.Time { return b.clock().UTC().Truncate(time.Microsecond) }
 
 // NewCustomer describes a customer to be.
 type NewCustomer struct {
@@ -145,25 +161,4 @@ func (c *Customers) Read(ctx context.Context, ref Ref) (Customer, error) {
 		return Customer{}, err
 	}
 	return find(ctx, c.db.Read(), column, key, "")
-}
-
-// Delete gives a customer the status Inactive. A customer that has it already is left as it is.
-func (c *Customers) Delete(ctx context.Context, ref Ref) error {
-	column, key, err := ref.key()
-	if err != nil {
-		return err
-	}
-	return c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		customer, err := find(ctx, tx, column, key, "FOR UPDATE")
-		if err != nil || customer.Status == Inactive {
-			return err
-		}
-		customer.Status = Inactive
-		customer.Updated = c.now()
-		customer.Version++
-		if err := update(ctx, tx, customer); err != nil {
-			return err
-		}
-		return c.publish(ctx, tx, customer, deleted())
-	})
 }

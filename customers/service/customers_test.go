@@ -49,7 +49,7 @@ func each(t *testing.T, f func(t *testing.T, c *service.Customers, clock *clock)
 	t.Helper()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		clock := &clock{now: start}
-		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Clock: clock.Now})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Clock: clock.Now})
 		require.NoError(t, err)
 		f(t, c, clock)
 	})
@@ -60,7 +60,7 @@ func setup(t testing.TB) (*service.Customers, *clock) {
 	t.Helper()
 	clock := &clock{now: start}
 	c, err := service.New(service.Config{
-		DB: databasetest.Open(t, "customers", migrations.FS), Outbox: &fakes.FakeOutbox{}, Clock: clock.Now,
+		DB: databasetest.Open(t, "customers", migrations.FS), Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Clock: clock.Now,
 	})
 	require.NoError(t, err)
 	return c, clock
@@ -248,10 +248,17 @@ func TestFieldLimits(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
+	db := databasetest.Open(t, "customers", migrations.FS)
 	_, err := service.New(service.Config{Outbox: &fakes.FakeOutbox{}})
 	require.EqualError(t, err, "customers: a database is missing")
-	_, err = service.New(service.Config{DB: databasetest.Open(t, "customers", migrations.FS)})
+	_, err = service.New(service.Config{DB: db})
 	require.EqualError(t, err, "customers: an outbox is missing")
+	_, err = service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}})
+	require.EqualError(t, err, "customers: accounts are missing")
+	_, err = service.NewKeys(service.KeysConfig{Outbox: &fakes.FakeOutbox{}})
+	require.EqualError(t, err, "keys: a database is missing")
+	_, err = service.NewKeys(service.KeysConfig{DB: db})
+	require.EqualError(t, err, "keys: an outbox is missing")
 }
 
 func TestMigrationsUpDownUp(t *testing.T) {
@@ -259,7 +266,7 @@ func TestMigrationsUpDownUp(t *testing.T) {
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		require.NoError(t, db.Down(t.Context()))
 		require.NoError(t, db.Up(t.Context()))
-		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}})
 		require.NoError(t, err)
 		create(t, c, "jane@example.com", "Jane")
 	})

@@ -18,13 +18,13 @@ type Outbox interface {
 }
 
 // publish adds an event about a customer, as they are after it. It fills in the fields that every event has.
-func (c *Customers) publish(ctx context.Context, tx database.Querier, after Customer, e *customersevents.Event) error {
+func (b *book) publish(ctx context.Context, tx database.Querier, after Customer, e *customersevents.Event) error {
 	e.Customer = &customersevents.Customer{
 		Id: after.ID, Status: string(after.Status), Email: after.Email, Name: after.Name, Meta: after.Meta,
 		Created: timestamppb.New(after.Created), Updated: timestamppb.New(after.Updated), Version: after.Version,
 	}
 	e.CallerId = auth.CallerFrom(ctx).ID
-	return c.outbox.Add(ctx, tx, events.Draft{Topic: customersevents.Topic, Message: e, Aggregate: after.ID})
+	return b.outbox.Add(ctx, tx, events.Draft{Topic: customersevents.Topic, Message: e, Aggregate: after.ID})
 }
 
 func created() *customersevents.Event {
@@ -35,8 +35,50 @@ func updated(fields []string) *customersevents.Event {
 	return &customersevents.Event{Type: customersevents.EventType_EventTypeUpdated, Updated: &customersevents.Updated{Fields: fields}}
 }
 
-func deleted() *customersevents.Event {
+func deleted(string) *customersevents.Event {
 	return &customersevents.Event{Type: customersevents.EventType_EventTypeDeleted, Deleted: &customersevents.Deleted{}}
+}
+
+func verified(string) *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeVerified, Verified: &customersevents.Verified{}}
+}
+
+func signup(string) *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeSignup, Signup: &customersevents.Signup{}}
+}
+
+func banned(reason string) *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeBanned, Banned: &customersevents.Banned{Reason: reason}}
+}
+
+func unbanned(string) *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeUnbanned, Unbanned: &customersevents.Unbanned{}}
+}
+
+func login() *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeLogin, Login: &customersevents.Login{}}
+}
+
+func tokenRefresh() *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeTokenRefresh, TokenRefresh: &customersevents.TokenRefresh{}}
+}
+
+func logout() *customersevents.Event {
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeLogout, Logout: &customersevents.Logout{}}
+}
+
+func generateKey(k Key) *customersevents.Event {
+	e := &customersevents.GenerateKey{ApiKeyId: k.ID, Scopes: k.Scopes}
+	if !k.Expires.IsZero() {
+		e.ExpiresAt = timestamppb.New(k.Expires)
+	}
+	return &customersevents.Event{Type: customersevents.EventType_EventTypeGenerateKey, GenerateKey: e}
+}
+
+func deleteKey(id string) *customersevents.Event {
+	return &customersevents.Event{
+		Type: customersevents.EventType_EventTypeDeleteKey, DeleteKey: &customersevents.DeleteKey{ApiKeyId: id},
+	}
 }
 
 // changed are the names of the fields that a change may be about and in which two customers differ.

@@ -15,6 +15,7 @@ const (
 	maxMeta      = 50  // keys
 	maxMetaKey   = 40  // characters
 	maxMetaValue = 500 // characters
+	maxReason    = 500 // characters
 )
 
 // key returns the column that a reference is looked up in, and the value to look for.
@@ -32,10 +33,15 @@ func (r Ref) key() (column, value string, err error) {
 }
 
 // parseID checks a customer's id in a field of a request and returns it as it is kept.
-func parseID(field, s string) (string, error) {
+func parseID(field, s string) (string, error) { return parseUUID(field, "a customer", s) }
+
+// parseKeyID is parseID for a key's id.
+func parseKeyID(field, s string) (string, error) { return parseUUID(field, "a key", s) }
+
+func parseUUID(field, what, s string) (string, error) {
 	// Other ways to write a UUID are not ours.
 	if len(s) != len(uuid.Nil.String()) || uuid.Validate(s) != nil {
-		return "", errors.Invalid(field, "must be the id of a customer, a UUID such as %s", uuid.Nil)
+		return "", errors.Invalid(field, "must be the id of %s, a UUID such as %s", what, uuid.Nil)
 	}
 	return strings.ToLower(s), nil
 }
@@ -68,12 +74,25 @@ func checkMeta(field string, meta map[string]string) (map[string]string, error) 
 		if utf8.RuneCountInString(v) > maxMetaValue {
 			return nil, errors.Invalid(field, "each value must have at most %d characters", maxMetaValue)
 		}
-		if strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+		if strings.ContainsFunc(v, unprintable) {
 			return nil, errors.Invalid(field, "each value must have no control characters but newlines and tabs")
 		}
 	}
 	return meta, nil
 }
+
+// checkText checks a text of several lines.
+func checkText(field, s string, most int) error {
+	if utf8.RuneCountInString(s) > most {
+		return errors.Invalid(field, "must have at most %d characters", most)
+	}
+	if strings.ContainsFunc(s, unprintable) {
+		return errors.Invalid(field, "must have no control characters but newlines and tabs")
+	}
+	return nil
+}
+
+func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // checkStatus checks a status that is given by name.
 func checkStatus(field string, s Status) error {

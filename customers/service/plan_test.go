@@ -32,6 +32,24 @@ func TestPlans(t *testing.T) {
 	})
 }
 
+// What a call with a key waits for is found by two indexes; so is every other statement about keys and what is due.
+func TestPlansOfKeys(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
+		for query, args := range map[string][]any{
+			selectKey:   {"a"},
+			selectKeys:  {"a"},
+			countOfKeys: {"a"},
+			sweptKeys:   {1, 10},
+			selectDue:   {"a", 1, 10},
+		} {
+			plan := explain(t, db, query, args)
+			assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, query)
+			assert.NotRegexp(t, "(?i)temp b-tree|seq scan|sort|scan customers|scan [kc] ", plan, "%s: %s", query, plan)
+		}
+	})
+}
+
 // explain returns what the database would do for a query on a table that is large.
 func explain(t *testing.T, db *database.DB, query string, args []any) string {
 	t.Helper()

@@ -14,7 +14,7 @@ import (
 )
 
 // columns are those of a customer, in the order in which scan reads them.
-const columns = `id, status, email, name, meta, version, created, updated`
+const columns = `id, status, email, name, meta, version, created, updated, before_ban`
 
 // insert adds a customer unless there is one of the same address, and says whether it did.
 func insert(ctx context.Context, tx database.Querier, c Customer) (bool, error) {
@@ -24,9 +24,9 @@ func insert(ctx context.Context, tx database.Querier, c Customer) (bool, error) 
 	}
 	result, err := tx.Exec(ctx, `
 		INSERT INTO customers_customers (`+columns+`, email_key, name_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (email_key) DO NOTHING`,
-		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Created.UnixMicro(), c.Updated.UnixMicro(),
+		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Created.UnixMicro(), c.Updated.UnixMicro(), orNull(c.beforeBan),
 		strings.ToLower(c.Email), strings.ToLower(c.Name))
 	if err != nil {
 		return false, fmt.Errorf("insert a customer: %w", err)
@@ -43,10 +43,10 @@ func update(ctx context.Context, tx database.Querier, c Customer) error {
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE customers_customers
-		SET status = $2, email = $3, name = $4, meta = $5, version = $6, updated = $7, email_key = $8, name_key = $9
+		SET status = $2, email = $3, name = $4, meta = $5, version = $6, updated = $7, email_key = $8, name_key = $9, before_ban = $10
 		WHERE id = $1`,
 		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Updated.UnixMicro(),
-		strings.ToLower(c.Email), strings.ToLower(c.Name))
+		strings.ToLower(c.Email), strings.ToLower(c.Name), orNull(c.beforeBan))
 	if database.IsUnique(err, "email_key") {
 		return errors.Conflict("email", "another customer has this address").WithCause(err)
 	}
@@ -71,6 +71,15 @@ func find(ctx context.Context, q database.Reader, column, value, lock string) (C
 		return Customer{}, fmt.Errorf("read a customer: %w", err)
 	}
 	return c, nil
+}
+
+// findByID is find by the id that a field of the request has.
+func findByID(ctx context.Context, q database.Reader, field, id, lock string) (Customer, error) {
+	c, err := find(ctx, q, "id", id, lock)
+	if errors.KindOf(err) == errors.KindNotFound {
+		return Customer{}, errors.NotFound(field, "there is no such customer")
+	}
+	return c, err
 }
 
 // list returns the customers that a query selects, in its order. The query is the part after WHERE.
@@ -98,9 +107,11 @@ func scan(row interface{ Scan(dest ...any) error }) (Customer, error) {
 	var c Customer
 	var meta string
 	var created, updated int64
-	if err := row.Scan(&c.ID, &c.Status, &c.Email, &c.Name, &meta, &c.Version, &created, &updated); err != nil {
+	var beforeBan sql.NullString
+	if err := row.Scan(&c.ID, &c.Status, &c.Email, &c.Name, &meta, &c.Version, &created, &updated, &beforeBan); err != nil {
 		return Customer{}, err
 	}
+	c.beforeBan = Status(beforeBan.String)
 	c.Created, c.Updated = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
 	if err := json.Unmarshal([]byte(meta), &c.Meta); err != nil {
 		return Customer{}, fmt.Errorf("the meta of customer %s is damaged", c.ID) // the cause would repeat it
@@ -110,6 +121,9 @@ func scan(row interface{ Scan(dest ...any) error }) (Customer, error) {
 	}
 	return c, nil
 }
+
+// orNull is a status as it is kept where there may be none.
+func orNull(s Status) sql.NullString { return sql.NullString{String: string(s), Valid: s != ""} }
 
 func encodeMeta(meta map[string]string) (string, error) {
 	if len(meta) == 0 {

@@ -21,7 +21,8 @@ type Change struct {
 }
 
 // Update changes a customer. When nothing would change, nothing does, the version included. A call that is made again
-// with the version that it was first made with succeeds if nobody else has changed the customer meanwhile.
+// with the version that it was first made with succeeds if nobody else has changed the customer meanwhile. With a status,
+// errors are as those of Ban.
 func (c *Customers) Update(ctx context.Context, change Change) (Customer, error) {
 	id, err := parseID("id", change.ID)
 	if err != nil {
@@ -35,6 +36,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		return Customer{}, err
 	}
 	var result Customer
+	var due string
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		before, err := find(ctx, tx, "id", id, "FOR UPDATE")
 		if err != nil {
@@ -50,7 +52,12 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		if after.Status == Inactive {
 			return errors.Conflict("status", "the customer is deleted: give it another status in the same update")
 		}
-		result = before
+		result, due = before, ""
+		if change.Status != nil {
+			if due, err = c.oweAccount(ctx, tx, id); err != nil {
+				return err
+			}
+		}
 		if same {
 			return nil
 		}
@@ -65,7 +72,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 	if err != nil {
 		return Customer{}, err
 	}
-	return result, nil
+	return result, c.settleAccount(ctx, id, due)
 }
 
 // check checks the new values, and returns what makes a changed customer of one.
@@ -108,7 +115,7 @@ func (c Change) check() (func(Customer) Customer, error) {
 			customer.Email = email.text
 		}
 		if c.Status != nil {
-			customer.Status = *c.Status
+			customer = customer.in(*c.Status)
 		}
 		return customer
 	}, nil

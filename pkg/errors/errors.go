@@ -96,7 +96,8 @@ func TooMany(format string, args ...any) *Error {
 	return build(KindTooMany, "", format, args)
 }
 
-// Unavailable says that something that the call needs is away or full for a while (503). Nothing was changed.
+// Unavailable says that something that the call needs is away or full for a while (503). Nothing was changed, unless the
+// detail says so.
 func Unavailable(format string, args ...any) *Error {
 	return build(KindUnavailable, "", format, args)
 }

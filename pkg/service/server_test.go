@@ -47,6 +47,8 @@ func (s *shapes) Fail(ctx context.Context, req *pb.FailRequest, _ *pb.FailRespon
 		return errors.PaymentRequired("top up")
 	case "plain":
 		return errSecret
+	case "cause":
+		return fmt.Errorf("call: %w", errors.Unavailable("try again").WithCause(microerrors.Forbidden("other.Other.Do", "not yours")))
 	case "micro":
 		return microerrors.Forbidden("other.Other.Do", "not yours")
 	case "client":
@@ -297,6 +299,7 @@ func TestErrors(t *testing.T) {
 		"payment":    {402, id, "top up$"},
 		"plain":      {500, id, hidden},
 		"micro":      {403, "other.Other.Do", "not yours$"},
+		"cause":      {503, id, "try again$"},
 		"client":     {500, id, hidden},
 		"reply":      {500, id, hidden},
 		"downstream": {504, id, "something that the call needs took too long"},

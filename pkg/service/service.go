@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -149,6 +150,10 @@ func prepare() error {
 
 // Name is the name that the service is registered under.
 func (s *Service) Name() string { return s.micro.Name() }
+
+// Directory is where the service may keep files that are not in its database, by the name of what they are, such as "mail". It
+// is below the state directory, beside those of other services, and not made yet.
+func (s *Service) Directory(name string) string { return filepath.Join(state.Dir(), name) }
 
 // Server is where handlers are registered, as in pb.RegisterCustomersHandler(srv.Server(), h).
 func (s *Service) Server() server.Server { return s.server }

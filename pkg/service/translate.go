@@ -50,11 +50,12 @@ func describePanic(r any) string {
 
 // translate returns err as a Micro error that may be shown to the caller.
 func translate(ctx context.Context, endpoint string, err error) *microerrors.Error {
-	if e, ok := stderrors.AsType[*microerrors.Error](err); ok {
-		return checked(ctx, endpoint, e)
-	}
+	// First, as the error of another service may be its cause, which nobody is shown.
 	if e, ok := stderrors.AsType[*errors.Error](err); ok && e.Kind != errors.KindInternal {
 		return newError(endpoint, int32(e.Kind), e.Error())
+	}
+	if e, ok := stderrors.AsType[*microerrors.Error](err); ok {
+		return checked(ctx, endpoint, e)
 	}
 	if s, ok := status.FromError(err); ok {
 		return fromStatus(ctx, endpoint, s)

@@ -12,13 +12,17 @@ import (
 
 // Core is what the handlers need of the core.
 type Core interface {
+	SendVerificationEmail(ctx context.Context, email string) error
+	CompleteSignup(ctx context.Context, email, token, secret string) (service.Session, error)
+	Recover(ctx context.Context, email string) error
+	ResetPassword(ctx context.Context, email, token, password string) error
 	Track(ctx context.Context, said service.Track) error
 	ReadTrack(ctx context.Context, id string) (service.Track, error)
 }
 
 // Config is what New needs.
 type Config struct {
-	// Core knows the visitors.
+	// Core makes customers of visitors.
 	Core Core
 }
 

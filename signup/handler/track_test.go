@@ -10,14 +10,14 @@ import (
 	"github.com/micro/micro/v3/service/server"
 	"github.com/stretchr/testify/require"
 
-	"github.com/m3o/backend/pkg/database/databasetest"
+	customersfakes "github.com/m3o/backend/customers/proto/fakes"
 	"github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/service/servicetest"
 	"github.com/m3o/backend/signup/handler"
 	"github.com/m3o/backend/signup/handler/fakes"
 	pb "github.com/m3o/backend/signup/proto"
 	"github.com/m3o/backend/signup/service"
-	"github.com/m3o/backend/signup/service/migrations"
+	corefakes "github.com/m3o/backend/signup/service/fakes"
 )
 
 // serve serves the handlers on a core.
@@ -169,9 +169,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 // With the real core: what a caller sees of it.
 func TestTracksOfTheRealCore(t *testing.T) {
 	t.Parallel()
-	core, err := service.New(service.Config{DB: databasetest.Open(t, "signup", migrations.FS)})
-	require.NoError(t, err)
-	c := serve(t, core)
+	c := serve(t, realCore(t, &corefakes.FakeMailer{}, &customersfakes.FakeCustomersService{}))
 	signup := pb.NewSignupService("signup", c)
 
 	for _, req := range []*pb.TrackRequest{

@@ -24,6 +24,403 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SendVerificationEmailRequest names who wants to sign up.
+type SendVerificationEmailRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address: at most 64 bytes before the one @, at most 254 in all, and a domain name that mail can be sent to. The
+	// domain may be an international one. Required.
+	Email         string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendVerificationEmailRequest) Reset() {
+	*x = SendVerificationEmailRequest{}
+	mi := &file_signup_proto_signup_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendVerificationEmailRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendVerificationEmailRequest) ProtoMessage() {}
+
+func (x *SendVerificationEmailRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendVerificationEmailRequest.ProtoReflect.Descriptor instead.
+func (*SendVerificationEmailRequest) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SendVerificationEmailRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// SendVerificationEmailResponse is empty.
+type SendVerificationEmailResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendVerificationEmailResponse) Reset() {
+	*x = SendVerificationEmailResponse{}
+	mi := &file_signup_proto_signup_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendVerificationEmailResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendVerificationEmailResponse) ProtoMessage() {}
+
+func (x *SendVerificationEmailResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendVerificationEmailResponse.ProtoReflect.Descriptor instead.
+func (*SendVerificationEmailResponse) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{1}
+}
+
+// CompleteSignupRequest proves an address and chooses a password.
+type CompleteSignupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address that the token was sent to, in any case. Required.
+	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	// The token: 26 letters and digits, in any case. Required.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The password: 8 to 72 bytes without zero bytes. Required.
+	Secret        string `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteSignupRequest) Reset() {
+	*x = CompleteSignupRequest{}
+	mi := &file_signup_proto_signup_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteSignupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteSignupRequest) ProtoMessage() {}
+
+func (x *CompleteSignupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteSignupRequest.ProtoReflect.Descriptor instead.
+func (*CompleteSignupRequest) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CompleteSignupRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *CompleteSignupRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CompleteSignupRequest) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// CompleteSignupResponse has what the customer goes on with. The names of its fields are older than the others.
+type CompleteSignupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What calls are made with, as Authorization: Bearer and the token, for five minutes at most. Customers.Login gives the
+	// next one.
+	AuthToken string `protobuf:"bytes,1,opt,name=authToken,proto3" json:"authToken,omitempty"`
+	// The customer's id, a UUID in lower case.
+	CustomerID string `protobuf:"bytes,2,opt,name=customerID,proto3" json:"customerID,omitempty"`
+	// The namespace that the account is of: always micro.
+	Namespace     string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteSignupResponse) Reset() {
+	*x = CompleteSignupResponse{}
+	mi := &file_signup_proto_signup_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteSignupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteSignupResponse) ProtoMessage() {}
+
+func (x *CompleteSignupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteSignupResponse.ProtoReflect.Descriptor instead.
+func (*CompleteSignupResponse) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CompleteSignupResponse) GetAuthToken() string {
+	if x != nil {
+		return x.AuthToken
+	}
+	return ""
+}
+
+func (x *CompleteSignupResponse) GetCustomerID() string {
+	if x != nil {
+		return x.CustomerID
+	}
+	return ""
+}
+
+func (x *CompleteSignupResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+// RecoverRequest names who has forgotten the password.
+type RecoverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address, as for SendVerificationEmail. Required.
+	Email         string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_signup_proto_signup_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RecoverRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// RecoverResponse is empty.
+type RecoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverResponse) Reset() {
+	*x = RecoverResponse{}
+	mi := &file_signup_proto_signup_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResponse) ProtoMessage() {}
+
+func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
+func (*RecoverResponse) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{5}
+}
+
+// ResetPasswordRequest proves an address and chooses another password.
+type ResetPasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address that the token was sent to, in any case. Required.
+	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	// The token: 26 letters and digits, in any case. Required.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The new password: 8 to 72 bytes without zero bytes. Required.
+	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetPasswordRequest) Reset() {
+	*x = ResetPasswordRequest{}
+	mi := &file_signup_proto_signup_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetPasswordRequest) ProtoMessage() {}
+
+func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetPasswordRequest.ProtoReflect.Descriptor instead.
+func (*ResetPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ResetPasswordRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *ResetPasswordRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ResetPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// ResetPasswordResponse is empty.
+type ResetPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetPasswordResponse) Reset() {
+	*x = ResetPasswordResponse{}
+	mi := &file_signup_proto_signup_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetPasswordResponse) ProtoMessage() {}
+
+func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetPasswordResponse.ProtoReflect.Descriptor instead.
+func (*ResetPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{7}
+}
+
 // TrackRequest says what happened to a visitor. Only the id is required: fields that are empty or 0 say nothing.
 type TrackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -46,7 +443,7 @@ type TrackRequest struct {
 
 func (x *TrackRequest) Reset() {
 	*x = TrackRequest{}
-	mi := &file_signup_proto_signup_proto_msgTypes[0]
+	mi := &file_signup_proto_signup_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +455,7 @@ func (x *TrackRequest) String() string {
 func (*TrackRequest) ProtoMessage() {}
 
 func (x *TrackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[0]
+	mi := &file_signup_proto_signup_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +468,7 @@ func (x *TrackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrackRequest.ProtoReflect.Descriptor instead.
 func (*TrackRequest) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{0}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TrackRequest) GetId() string {
@@ -125,7 +522,7 @@ type TrackResponse struct {
 
 func (x *TrackResponse) Reset() {
 	*x = TrackResponse{}
-	mi := &file_signup_proto_signup_proto_msgTypes[1]
+	mi := &file_signup_proto_signup_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -137,7 +534,7 @@ func (x *TrackResponse) String() string {
 func (*TrackResponse) ProtoMessage() {}
 
 func (x *TrackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[1]
+	mi := &file_signup_proto_signup_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -150,7 +547,7 @@ func (x *TrackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrackResponse.ProtoReflect.Descriptor instead.
 func (*TrackResponse) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{1}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{9}
 }
 
 // Track is what is known of a visitor.
@@ -174,7 +571,7 @@ type Track struct {
 
 func (x *Track) Reset() {
 	*x = Track{}
-	mi := &file_signup_proto_signup_proto_msgTypes[2]
+	mi := &file_signup_proto_signup_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +583,7 @@ func (x *Track) String() string {
 func (*Track) ProtoMessage() {}
 
 func (x *Track) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[2]
+	mi := &file_signup_proto_signup_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +596,7 @@ func (x *Track) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Track.ProtoReflect.Descriptor instead.
 func (*Track) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{2}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Track) GetId() string {
@@ -255,7 +652,7 @@ type ReadTrackRequest struct {
 
 func (x *ReadTrackRequest) Reset() {
 	*x = ReadTrackRequest{}
-	mi := &file_signup_proto_signup_proto_msgTypes[3]
+	mi := &file_signup_proto_signup_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +664,7 @@ func (x *ReadTrackRequest) String() string {
 func (*ReadTrackRequest) ProtoMessage() {}
 
 func (x *ReadTrackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[3]
+	mi := &file_signup_proto_signup_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +677,7 @@ func (x *ReadTrackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTrackRequest.ProtoReflect.Descriptor instead.
 func (*ReadTrackRequest) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{3}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadTrackRequest) GetId() string {
@@ -301,7 +698,7 @@ type ReadTrackResponse struct {
 
 func (x *ReadTrackResponse) Reset() {
 	*x = ReadTrackResponse{}
-	mi := &file_signup_proto_signup_proto_msgTypes[4]
+	mi := &file_signup_proto_signup_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +710,7 @@ func (x *ReadTrackResponse) String() string {
 func (*ReadTrackResponse) ProtoMessage() {}
 
 func (x *ReadTrackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[4]
+	mi := &file_signup_proto_signup_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +723,7 @@ func (x *ReadTrackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTrackResponse.ProtoReflect.Descriptor instead.
 func (*ReadTrackResponse) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{4}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadTrackResponse) GetTrack() *Track {
@@ -340,7 +737,28 @@ var File_signup_proto_signup_proto protoreflect.FileDescriptor
 
 const file_signup_proto_signup_proto_rawDesc = "" +
 	"\n" +
-	"\x19signup/proto/signup.proto\x12\x06signup\x1a\x1bpkg/auth/proto/access.proto\"\xc4\x01\n" +
+	"\x19signup/proto/signup.proto\x12\x06signup\x1a\x1bpkg/auth/proto/access.proto\"4\n" +
+	"\x1cSendVerificationEmailRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\"\x1f\n" +
+	"\x1dSendVerificationEmailResponse\"[\n" +
+	"\x15CompleteSignupRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\tR\x06secret\"t\n" +
+	"\x16CompleteSignupResponse\x12\x1c\n" +
+	"\tauthToken\x18\x01 \x01(\tR\tauthToken\x12\x1e\n" +
+	"\n" +
+	"customerID\x18\x02 \x01(\tR\n" +
+	"customerID\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\"&\n" +
+	"\x0eRecoverRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\"\x11\n" +
+	"\x0fRecoverResponse\"^\n" +
+	"\x14ResetPasswordRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x1a\n" +
+	"\bpassword\x18\x03 \x01(\tR\bpassword\"\x17\n" +
+	"\x15ResetPasswordResponse\"\xc4\x01\n" +
 	"\fTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x1f\n" +
@@ -361,8 +779,16 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\x10ReadTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"8\n" +
 	"\x11ReadTrackResponse\x12#\n" +
-	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\x93\x01\n" +
-	"\x06Signup\x12<\n" +
+	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\xf4\x03\n" +
+	"\x06Signup\x12l\n" +
+	"\x15SendVerificationEmail\x12$.signup.SendVerificationEmailRequest\x1a%.signup.SendVerificationEmailResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12W\n" +
+	"\x0eCompleteSignup\x12\x1d.signup.CompleteSignupRequest\x1a\x1e.signup.CompleteSignupResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12B\n" +
+	"\aRecover\x12\x16.signup.RecoverRequest\x1a\x17.signup.RecoverResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12T\n" +
+	"\rResetPassword\x12\x1c.signup.ResetPasswordRequest\x1a\x1d.signup.ResetPasswordResponse\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12<\n" +
 	"\x05Track\x12\x14.signup.TrackRequest\x1a\x15.signup.TrackResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12K\n" +
 	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01B,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
@@ -379,25 +805,41 @@ func file_signup_proto_signup_proto_rawDescGZIP() []byte {
 	return file_signup_proto_signup_proto_rawDescData
 }
 
-var file_signup_proto_signup_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_signup_proto_signup_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_signup_proto_signup_proto_goTypes = []any{
-	(*TrackRequest)(nil),      // 0: signup.TrackRequest
-	(*TrackResponse)(nil),     // 1: signup.TrackResponse
-	(*Track)(nil),             // 2: signup.Track
-	(*ReadTrackRequest)(nil),  // 3: signup.ReadTrackRequest
-	(*ReadTrackResponse)(nil), // 4: signup.ReadTrackResponse
+	(*SendVerificationEmailRequest)(nil),  // 0: signup.SendVerificationEmailRequest
+	(*SendVerificationEmailResponse)(nil), // 1: signup.SendVerificationEmailResponse
+	(*CompleteSignupRequest)(nil),         // 2: signup.CompleteSignupRequest
+	(*CompleteSignupResponse)(nil),        // 3: signup.CompleteSignupResponse
+	(*RecoverRequest)(nil),                // 4: signup.RecoverRequest
+	(*RecoverResponse)(nil),               // 5: signup.RecoverResponse
+	(*ResetPasswordRequest)(nil),          // 6: signup.ResetPasswordRequest
+	(*ResetPasswordResponse)(nil),         // 7: signup.ResetPasswordResponse
+	(*TrackRequest)(nil),                  // 8: signup.TrackRequest
+	(*TrackResponse)(nil),                 // 9: signup.TrackResponse
+	(*Track)(nil),                         // 10: signup.Track
+	(*ReadTrackRequest)(nil),              // 11: signup.ReadTrackRequest
+	(*ReadTrackResponse)(nil),             // 12: signup.ReadTrackResponse
 }
 var file_signup_proto_signup_proto_depIdxs = []int32{
-	2, // 0: signup.ReadTrackResponse.track:type_name -> signup.Track
-	0, // 1: signup.Signup.Track:input_type -> signup.TrackRequest
-	3, // 2: signup.Signup.ReadTrack:input_type -> signup.ReadTrackRequest
-	1, // 3: signup.Signup.Track:output_type -> signup.TrackResponse
-	4, // 4: signup.Signup.ReadTrack:output_type -> signup.ReadTrackResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	10, // 0: signup.ReadTrackResponse.track:type_name -> signup.Track
+	0,  // 1: signup.Signup.SendVerificationEmail:input_type -> signup.SendVerificationEmailRequest
+	2,  // 2: signup.Signup.CompleteSignup:input_type -> signup.CompleteSignupRequest
+	4,  // 3: signup.Signup.Recover:input_type -> signup.RecoverRequest
+	6,  // 4: signup.Signup.ResetPassword:input_type -> signup.ResetPasswordRequest
+	8,  // 5: signup.Signup.Track:input_type -> signup.TrackRequest
+	11, // 6: signup.Signup.ReadTrack:input_type -> signup.ReadTrackRequest
+	1,  // 7: signup.Signup.SendVerificationEmail:output_type -> signup.SendVerificationEmailResponse
+	3,  // 8: signup.Signup.CompleteSignup:output_type -> signup.CompleteSignupResponse
+	5,  // 9: signup.Signup.Recover:output_type -> signup.RecoverResponse
+	7,  // 10: signup.Signup.ResetPassword:output_type -> signup.ResetPasswordResponse
+	9,  // 11: signup.Signup.Track:output_type -> signup.TrackResponse
+	12, // 12: signup.Signup.ReadTrack:output_type -> signup.ReadTrackResponse
+	7,  // [7:13] is the sub-list for method output_type
+	1,  // [1:7] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_signup_proto_signup_proto_init() }
@@ -411,7 +853,7 @@ func file_signup_proto_signup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signup_proto_signup_proto_rawDesc), len(file_signup_proto_signup_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,20 @@ func NewSignupEndpoints() []*api.Endpoint {
 // Client API for Signup service
 
 type SignupService interface {
+	// SendVerificationEmail sends a mail with a token to an address, which proves that it is the caller's. It answers the same
+	// whether there is an account of that address or not, and if so, of which status; and also when so many mails were sent to
+	// it within an hour that no other is. 403 if addresses of that domain cannot sign up.
+	SendVerificationEmail(ctx context.Context, in *SendVerificationEmailRequest, opts ...client.CallOption) (*SendVerificationEmailResponse, error)
+	// CompleteSignup makes the owner of an address a customer who can log in, and logs in. 400 for a token that is wrong, used,
+	// expired, replaced by a newer one or of another address, without saying which. 409 while another call completes the same
+	// signup. A call that fails otherwise may be made again, with the same token.
+	CompleteSignup(ctx context.Context, in *CompleteSignupRequest, opts ...client.CallOption) (*CompleteSignupResponse, error)
+	// Recover sends a mail with a token to an address, with which its owner can choose another password. It answers the same
+	// as SendVerificationEmail does, whether there is an account or not.
+	Recover(ctx context.Context, in *RecoverRequest, opts ...client.CallOption) (*RecoverResponse, error)
+	// ResetPassword gives the account of an address another password, and ends its sessions. Errors are those of
+	// CompleteSignup.
+	ResetPassword(ctx context.Context, in *ResetPasswordRequest, opts ...client.CallOption) (*ResetPasswordResponse, error)
 	// Track adds to what is known of a visitor. Of several calls with one id, in any order, each time keeps the earliest
 	// that was given, and the address and the referrer keep the first that was. So a call may be made again, and can
 	// neither replace nor take away what another has said.
@@ -63,6 +77,46 @@ func NewSignupService(name string, c client.Client) SignupService {
 		c:    c,
 		name: name,
 	}
+}
+
+func (c *signupService) SendVerificationEmail(ctx context.Context, in *SendVerificationEmailRequest, opts ...client.CallOption) (*SendVerificationEmailResponse, error) {
+	req := c.c.NewRequest(c.name, "Signup.SendVerificationEmail", in)
+	out := new(SendVerificationEmailResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signupService) CompleteSignup(ctx context.Context, in *CompleteSignupRequest, opts ...client.CallOption) (*CompleteSignupResponse, error) {
+	req := c.c.NewRequest(c.name, "Signup.CompleteSignup", in)
+	out := new(CompleteSignupResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signupService) Recover(ctx context.Context, in *RecoverRequest, opts ...client.CallOption) (*RecoverResponse, error) {
+	req := c.c.NewRequest(c.name, "Signup.Recover", in)
+	out := new(RecoverResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *signupService) ResetPassword(ctx context.Context, in *ResetPasswordRequest, opts ...client.CallOption) (*ResetPasswordResponse, error) {
+	req := c.c.NewRequest(c.name, "Signup.ResetPassword", in)
+	out := new(ResetPasswordResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *signupService) Track(ctx context.Context, in *TrackRequest, opts ...client.CallOption) (*TrackResponse, error) {
@@ -88,6 +142,20 @@ func (c *signupService) ReadTrack(ctx context.Context, in *ReadTrackRequest, opt
 // Server API for Signup service
 
 type SignupHandler interface {
+	// SendVerificationEmail sends a mail with a token to an address, which proves that it is the caller's. It answers the same
+	// whether there is an account of that address or not, and if so, of which status; and also when so many mails were sent to
+	// it within an hour that no other is. 403 if addresses of that domain cannot sign up.
+	SendVerificationEmail(context.Context, *SendVerificationEmailRequest, *SendVerificationEmailResponse) error
+	// CompleteSignup makes the owner of an address a customer who can log in, and logs in. 400 for a token that is wrong, used,
+	// expired, replaced by a newer one or of another address, without saying which. 409 while another call completes the same
+	// signup. A call that fails otherwise may be made again, with the same token.
+	CompleteSignup(context.Context, *CompleteSignupRequest, *CompleteSignupResponse) error
+	// Recover sends a mail with a token to an address, with which its owner can choose another password. It answers the same
+	// as SendVerificationEmail does, whether there is an account or not.
+	Recover(context.Context, *RecoverRequest, *RecoverResponse) error
+	// ResetPassword gives the account of an address another password, and ends its sessions. Errors are those of
+	// CompleteSignup.
+	ResetPassword(context.Context, *ResetPasswordRequest, *ResetPasswordResponse) error
 	// Track adds to what is known of a visitor. Of several calls with one id, in any order, each time keeps the earliest
 	// that was given, and the address and the referrer keep the first that was. So a call may be made again, and can
 	// neither replace nor take away what another has said.
@@ -98,6 +166,10 @@ type SignupHandler interface {
 
 func RegisterSignupHandler(s server.Server, hdlr SignupHandler, opts ...server.HandlerOption) error {
 	type signup interface {
+		SendVerificationEmail(ctx context.Context, in *SendVerificationEmailRequest, out *SendVerificationEmailResponse) error
+		CompleteSignup(ctx context.Context, in *CompleteSignupRequest, out *CompleteSignupResponse) error
+		Recover(ctx context.Context, in *RecoverRequest, out *RecoverResponse) error
+		ResetPassword(ctx context.Context, in *ResetPasswordRequest, out *ResetPasswordResponse) error
 		Track(ctx context.Context, in *TrackRequest, out *TrackResponse) error
 		ReadTrack(ctx context.Context, in *ReadTrackRequest, out *ReadTrackResponse) error
 	}
@@ -110,6 +182,22 @@ func RegisterSignupHandler(s server.Server, hdlr SignupHandler, opts ...server.H
 
 type signupHandler struct {
 	SignupHandler
+}
+
+func (h *signupHandler) SendVerificationEmail(ctx context.Context, in *SendVerificationEmailRequest, out *SendVerificationEmailResponse) error {
+	return h.SignupHandler.SendVerificationEmail(ctx, in, out)
+}
+
+func (h *signupHandler) CompleteSignup(ctx context.Context, in *CompleteSignupRequest, out *CompleteSignupResponse) error {
+	return h.SignupHandler.CompleteSignup(ctx, in, out)
+}
+
+func (h *signupHandler) Recover(ctx context.Context, in *RecoverRequest, out *RecoverResponse) error {
+	return h.SignupHandler.Recover(ctx, in, out)
+}
+
+func (h *signupHandler) ResetPassword(ctx context.Context, in *ResetPasswordRequest, out *ResetPasswordResponse) error {
+	return h.SignupHandler.ResetPassword(ctx, in, out)
 }
 
 func (h *signupHandler) Track(ctx context.Context, in *TrackRequest, out *TrackResponse) error {

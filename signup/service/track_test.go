@@ -16,34 +16,8 @@ import (
 	"github.com/m3o/backend/signup/service/migrations"
 )
 
-func setup(t *testing.T, db *database.DB) *service.Signup {
-	t.Helper()
-	s, err := service.New(service.Config{DB: db})
-	require.NoError(t, err)
-	return s
-}
-
-func each(t *testing.T, f func(t *testing.T, db *database.DB)) {
-	t.Helper()
-	t.Parallel()
-	databasetest.Each(t, "signup", migrations.FS, f)
-}
-
 // at is a time of day, on a day of no importance.
 func at(hour int) time.Time { return time.Date(2030, 5, 17, hour, 0, 0, 0, time.UTC) }
-
-func rows(t *testing.T, db *database.DB) int {
-	t.Helper()
-	var n int
-	require.NoError(t, db.Read().QueryRow(t.Context(), `SELECT COUNT(*) FROM signup_tracks`).Scan(&n))
-	return n
-}
-
-func TestNewNeedsADatabase(t *testing.T) {
-	t.Parallel()
-	_, err := service.New(service.Config{})
-	require.EqualError(t, err, "signup: a database is missing")
-}
 
 func TestTrackIsRead(t *testing.T) {
 	each(t, func(t *testing.T, db *database.DB) {
@@ -101,7 +75,7 @@ func TestTrackMergesCalls(t *testing.T) {
 				require.Equal(t, step.want, got, i)
 			}
 		}
-		require.Equal(t, 1, rows(t, db))
+		require.Equal(t, 1, count(t, db, "tracks"))
 	})
 }
 
@@ -113,7 +87,7 @@ func TestIDsDifferByCase(t *testing.T) {
 		got, err := s.ReadTrack(t.Context(), "a")
 		require.NoError(t, err)
 		require.Equal(t, "small", got.Referrer)
-		require.Equal(t, 2, rows(t, db))
+		require.Equal(t, 2, count(t, db, "tracks"))
 	})
 }
 
@@ -143,7 +117,7 @@ func TestCallsAtOnceLoseNothing(t *testing.T) {
 		require.Equal(t, service.Track{
 			ID: "visitor", FirstVisit: at(1), FirstVerification: at(5), Registration: at(7), Referrer: "ad",
 		}, got)
-		require.Equal(t, 1, rows(t, db))
+		require.Equal(t, 1, count(t, db, "tracks"))
 	})
 }
 
@@ -192,7 +166,7 @@ func TestWrongTracks(t *testing.T) {
 			require.EqualError(t, err, tc.want, name)
 			require.Equal(t, errors.KindInvalid, errors.KindOf(err), name)
 		}
-		require.Zero(t, rows(t, db))
+		require.Zero(t, count(t, db, "tracks"))
 
 		for id, want := range map[string]string{"": "id: required", "a/b": noID} {
 			_, err := s.ReadTrack(t.Context(), id)
@@ -211,12 +185,4 @@ func TestADatabaseThatFailsIsNotTheCallersFault(t *testing.T) {
 	require.NotContains(t, err.Error(), "jane")
 	_, err = s.ReadTrack(t.Context(), "a")
 	require.Equal(t, errors.KindInternal, errors.KindOf(err))
-}
-
-func TestMigrationsCanBeTakenBack(t *testing.T) {
-	each(t, func(t *testing.T, db *database.DB) {
-		require.NoError(t, db.Down(t.Context()))
-		require.NoError(t, db.Up(t.Context()))
-		require.Zero(t, rows(t, db))
-	})
 }

@@ -10,6 +10,35 @@ import (
 )
 
 type FakeCore struct {
+	ActivateStub        func(context.Context, string) (service.Customer, error)
+	activateMutex       sync.RWMutex
+	activateArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	activateReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	activateReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
+	BanStub        func(context.Context, service.Ref, string) (service.Customer, error)
+	banMutex       sync.RWMutex
+	banArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Ref
+		arg3 string
+	}
+	banReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	banReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
 	CreateStub        func(context.Context, service.NewCustomer) (service.Customer, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -50,6 +79,46 @@ type FakeCore struct {
 		result1 service.Page
 		result2 error
 	}
+	LoginStub        func(context.Context, service.Credentials) (service.Token, error)
+	loginMutex       sync.RWMutex
+	loginArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Credentials
+	}
+	loginReturns struct {
+		result1 service.Token
+		result2 error
+	}
+	loginReturnsOnCall map[int]struct {
+		result1 service.Token
+		result2 error
+	}
+	LogoutStub        func(context.Context, service.Ending) error
+	logoutMutex       sync.RWMutex
+	logoutArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Ending
+	}
+	logoutReturns struct {
+		result1 error
+	}
+	logoutReturnsOnCall map[int]struct {
+		result1 error
+	}
+	MarkVerifiedStub        func(context.Context, service.Ref) (service.Customer, error)
+	markVerifiedMutex       sync.RWMutex
+	markVerifiedArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}
+	markVerifiedReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	markVerifiedReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
 	ReadStub        func(context.Context, service.Ref) (service.Customer, error)
 	readMutex       sync.RWMutex
 	readArgsForCall []struct {
@@ -61,6 +130,20 @@ type FakeCore struct {
 		result2 error
 	}
 	readReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
+	UnbanStub        func(context.Context, service.Ref) (service.Customer, error)
+	unbanMutex       sync.RWMutex
+	unbanArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}
+	unbanReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	unbanReturnsOnCall map[int]struct {
 		result1 service.Customer
 		result2 error
 	}
@@ -80,6 +163,137 @@ type FakeCore struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCore) Activate(arg1 context.Context, arg2 string) (service.Customer, error) {
+	fake.activateMutex.Lock()
+	ret, specificReturn := fake.activateReturnsOnCall[len(fake.activateArgsForCall)]
+	fake.activateArgsForCall = append(fake.activateArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.ActivateStub
+	fakeReturns := fake.activateReturns
+	fake.recordInvocation("Activate", []interface{}{arg1, arg2})
+	fake.activateMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ActivateCallCount() int {
+	fake.activateMutex.RLock()
+	defer fake.activateMutex.RUnlock()
+	return len(fake.activateArgsForCall)
+}
+
+func (fake *FakeCore) ActivateCalls(stub func(context.Context, string) (service.Customer, error)) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = stub
+}
+
+func (fake *FakeCore) ActivateArgsForCall(i int) (context.Context, string) {
+	fake.activateMutex.RLock()
+	defer fake.activateMutex.RUnlock()
+	argsForCall := fake.activateArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) ActivateReturns(result1 service.Customer, result2 error) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = nil
+	fake.activateReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ActivateReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.activateMutex.Lock()
+	defer fake.activateMutex.Unlock()
+	fake.ActivateStub = nil
+	if fake.activateReturnsOnCall == nil {
+		fake.activateReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.activateReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Ban(arg1 context.Context, arg2 service.Ref, arg3 string) (service.Customer, error) {
+	fake.banMutex.Lock()
+	ret, specificReturn := fake.banReturnsOnCall[len(fake.banArgsForCall)]
+	fake.banArgsForCall = append(fake.banArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Ref
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.BanStub
+	fakeReturns := fake.banReturns
+	fake.recordInvocation("Ban", []interface{}{arg1, arg2, arg3})
+	fake.banMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) BanCallCount() int {
+	fake.banMutex.RLock()
+	defer fake.banMutex.RUnlock()
+	return len(fake.banArgsForCall)
+}
+
+func (fake *FakeCore) BanCalls(stub func(context.Context, service.Ref, string) (service.Customer, error)) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = stub
+}
+
+func (fake *FakeCore) BanArgsForCall(i int) (context.Context, service.Ref, string) {
+	fake.banMutex.RLock()
+	defer fake.banMutex.RUnlock()
+	argsForCall := fake.banArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) BanReturns(result1 service.Customer, result2 error) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = nil
+	fake.banReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) BanReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.banMutex.Lock()
+	defer fake.banMutex.Unlock()
+	fake.BanStub = nil
+	if fake.banReturnsOnCall == nil {
+		fake.banReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.banReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeCore) Create(arg1 context.Context, arg2 service.NewCustomer) (service.Customer, error) {
@@ -274,6 +488,198 @@ func (fake *FakeCore) ListReturnsOnCall(i int, result1 service.Page, result2 err
 	}{result1, result2}
 }
 
+func (fake *FakeCore) Login(arg1 context.Context, arg2 service.Credentials) (service.Token, error) {
+	fake.loginMutex.Lock()
+	ret, specificReturn := fake.loginReturnsOnCall[len(fake.loginArgsForCall)]
+	fake.loginArgsForCall = append(fake.loginArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Credentials
+	}{arg1, arg2})
+	stub := fake.LoginStub
+	fakeReturns := fake.loginReturns
+	fake.recordInvocation("Login", []interface{}{arg1, arg2})
+	fake.loginMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) LoginCallCount() int {
+	fake.loginMutex.RLock()
+	defer fake.loginMutex.RUnlock()
+	return len(fake.loginArgsForCall)
+}
+
+func (fake *FakeCore) LoginCalls(stub func(context.Context, service.Credentials) (service.Token, error)) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = stub
+}
+
+func (fake *FakeCore) LoginArgsForCall(i int) (context.Context, service.Credentials) {
+	fake.loginMutex.RLock()
+	defer fake.loginMutex.RUnlock()
+	argsForCall := fake.loginArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) LoginReturns(result1 service.Token, result2 error) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = nil
+	fake.loginReturns = struct {
+		result1 service.Token
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) LoginReturnsOnCall(i int, result1 service.Token, result2 error) {
+	fake.loginMutex.Lock()
+	defer fake.loginMutex.Unlock()
+	fake.LoginStub = nil
+	if fake.loginReturnsOnCall == nil {
+		fake.loginReturnsOnCall = make(map[int]struct {
+			result1 service.Token
+			result2 error
+		})
+	}
+	fake.loginReturnsOnCall[i] = struct {
+		result1 service.Token
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Logout(arg1 context.Context, arg2 service.Ending) error {
+	fake.logoutMutex.Lock()
+	ret, specificReturn := fake.logoutReturnsOnCall[len(fake.logoutArgsForCall)]
+	fake.logoutArgsForCall = append(fake.logoutArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Ending
+	}{arg1, arg2})
+	stub := fake.LogoutStub
+	fakeReturns := fake.logoutReturns
+	fake.recordInvocation("Logout", []interface{}{arg1, arg2})
+	fake.logoutMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) LogoutCallCount() int {
+	fake.logoutMutex.RLock()
+	defer fake.logoutMutex.RUnlock()
+	return len(fake.logoutArgsForCall)
+}
+
+func (fake *FakeCore) LogoutCalls(stub func(context.Context, service.Ending) error) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = stub
+}
+
+func (fake *FakeCore) LogoutArgsForCall(i int) (context.Context, service.Ending) {
+	fake.logoutMutex.RLock()
+	defer fake.logoutMutex.RUnlock()
+	argsForCall := fake.logoutArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) LogoutReturns(result1 error) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = nil
+	fake.logoutReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) LogoutReturnsOnCall(i int, result1 error) {
+	fake.logoutMutex.Lock()
+	defer fake.logoutMutex.Unlock()
+	fake.LogoutStub = nil
+	if fake.logoutReturnsOnCall == nil {
+		fake.logoutReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.logoutReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) MarkVerified(arg1 context.Context, arg2 service.Ref) (service.Customer, error) {
+	fake.markVerifiedMutex.Lock()
+	ret, specificReturn := fake.markVerifiedReturnsOnCall[len(fake.markVerifiedArgsForCall)]
+	fake.markVerifiedArgsForCall = append(fake.markVerifiedArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}{arg1, arg2})
+	stub := fake.MarkVerifiedStub
+	fakeReturns := fake.markVerifiedReturns
+	fake.recordInvocation("MarkVerified", []interface{}{arg1, arg2})
+	fake.markVerifiedMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) MarkVerifiedCallCount() int {
+	fake.markVerifiedMutex.RLock()
+	defer fake.markVerifiedMutex.RUnlock()
+	return len(fake.markVerifiedArgsForCall)
+}
+
+func (fake *FakeCore) MarkVerifiedCalls(stub func(context.Context, service.Ref) (service.Customer, error)) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = stub
+}
+
+func (fake *FakeCore) MarkVerifiedArgsForCall(i int) (context.Context, service.Ref) {
+	fake.markVerifiedMutex.RLock()
+	defer fake.markVerifiedMutex.RUnlock()
+	argsForCall := fake.markVerifiedArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) MarkVerifiedReturns(result1 service.Customer, result2 error) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = nil
+	fake.markVerifiedReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) MarkVerifiedReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.markVerifiedMutex.Lock()
+	defer fake.markVerifiedMutex.Unlock()
+	fake.MarkVerifiedStub = nil
+	if fake.markVerifiedReturnsOnCall == nil {
+		fake.markVerifiedReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.markVerifiedReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCore) Read(arg1 context.Context, arg2 service.Ref) (service.Customer, error) {
 	fake.readMutex.Lock()
 	ret, specificReturn := fake.readReturnsOnCall[len(fake.readArgsForCall)]
@@ -334,6 +740,71 @@ func (fake *FakeCore) ReadReturnsOnCall(i int, result1 service.Customer, result2
 		})
 	}
 	fake.readReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Unban(arg1 context.Context, arg2 service.Ref) (service.Customer, error) {
+	fake.unbanMutex.Lock()
+	ret, specificReturn := fake.unbanReturnsOnCall[len(fake.unbanArgsForCall)]
+	fake.unbanArgsForCall = append(fake.unbanArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}{arg1, arg2})
+	stub := fake.UnbanStub
+	fakeReturns := fake.unbanReturns
+	fake.recordInvocation("Unban", []interface{}{arg1, arg2})
+	fake.unbanMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) UnbanCallCount() int {
+	fake.unbanMutex.RLock()
+	defer fake.unbanMutex.RUnlock()
+	return len(fake.unbanArgsForCall)
+}
+
+func (fake *FakeCore) UnbanCalls(stub func(context.Context, service.Ref) (service.Customer, error)) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = stub
+}
+
+func (fake *FakeCore) UnbanArgsForCall(i int) (context.Context, service.Ref) {
+	fake.unbanMutex.RLock()
+	defer fake.unbanMutex.RUnlock()
+	argsForCall := fake.unbanArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) UnbanReturns(result1 service.Customer, result2 error) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = nil
+	fake.unbanReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) UnbanReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.unbanMutex.Lock()
+	defer fake.unbanMutex.Unlock()
+	fake.UnbanStub = nil
+	if fake.unbanReturnsOnCall == nil {
+		fake.unbanReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.unbanReturnsOnCall[i] = struct {
 		result1 service.Customer
 		result2 error
 	}{result1, result2}

@@ -10,6 +10,22 @@ import (
 )
 
 type FakeCore struct {
+	CompleteSignupStub        func(context.Context, string, string, string) (service.Session, error)
+	completeSignupMutex       sync.RWMutex
+	completeSignupArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}
+	completeSignupReturns struct {
+		result1 service.Session
+		result2 error
+	}
+	completeSignupReturnsOnCall map[int]struct {
+		result1 service.Session
+		result2 error
+	}
 	ReadTrackStub        func(context.Context, string) (service.Track, error)
 	readTrackMutex       sync.RWMutex
 	readTrackArgsForCall []struct {
@@ -23,6 +39,44 @@ type FakeCore struct {
 	readTrackReturnsOnCall map[int]struct {
 		result1 service.Track
 		result2 error
+	}
+	RecoverStub        func(context.Context, string) error
+	recoverMutex       sync.RWMutex
+	recoverArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	recoverReturns struct {
+		result1 error
+	}
+	recoverReturnsOnCall map[int]struct {
+		result1 error
+	}
+	ResetPasswordStub        func(context.Context, string, string, string) error
+	resetPasswordMutex       sync.RWMutex
+	resetPasswordArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}
+	resetPasswordReturns struct {
+		result1 error
+	}
+	resetPasswordReturnsOnCall map[int]struct {
+		result1 error
+	}
+	SendVerificationEmailStub        func(context.Context, string) error
+	sendVerificationEmailMutex       sync.RWMutex
+	sendVerificationEmailArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	sendVerificationEmailReturns struct {
+		result1 error
+	}
+	sendVerificationEmailReturnsOnCall map[int]struct {
+		result1 error
 	}
 	TrackStub        func(context.Context, service.Track) error
 	trackMutex       sync.RWMutex
@@ -38,6 +92,73 @@ type FakeCore struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCore) CompleteSignup(arg1 context.Context, arg2 string, arg3 string, arg4 string) (service.Session, error) {
+	fake.completeSignupMutex.Lock()
+	ret, specificReturn := fake.completeSignupReturnsOnCall[len(fake.completeSignupArgsForCall)]
+	fake.completeSignupArgsForCall = append(fake.completeSignupArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}{arg1, arg2, arg3, arg4})
+	stub := fake.CompleteSignupStub
+	fakeReturns := fake.completeSignupReturns
+	fake.recordInvocation("CompleteSignup", []interface{}{arg1, arg2, arg3, arg4})
+	fake.completeSignupMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3, arg4)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) CompleteSignupCallCount() int {
+	fake.completeSignupMutex.RLock()
+	defer fake.completeSignupMutex.RUnlock()
+	return len(fake.completeSignupArgsForCall)
+}
+
+func (fake *FakeCore) CompleteSignupCalls(stub func(context.Context, string, string, string) (service.Session, error)) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = stub
+}
+
+func (fake *FakeCore) CompleteSignupArgsForCall(i int) (context.Context, string, string, string) {
+	fake.completeSignupMutex.RLock()
+	defer fake.completeSignupMutex.RUnlock()
+	argsForCall := fake.completeSignupArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
+}
+
+func (fake *FakeCore) CompleteSignupReturns(result1 service.Session, result2 error) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = nil
+	fake.completeSignupReturns = struct {
+		result1 service.Session
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) CompleteSignupReturnsOnCall(i int, result1 service.Session, result2 error) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = nil
+	if fake.completeSignupReturnsOnCall == nil {
+		fake.completeSignupReturnsOnCall = make(map[int]struct {
+			result1 service.Session
+			result2 error
+		})
+	}
+	fake.completeSignupReturnsOnCall[i] = struct {
+		result1 service.Session
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeCore) ReadTrack(arg1 context.Context, arg2 string) (service.Track, error) {
@@ -103,6 +224,194 @@ func (fake *FakeCore) ReadTrackReturnsOnCall(i int, result1 service.Track, resul
 		result1 service.Track
 		result2 error
 	}{result1, result2}
+}
+
+func (fake *FakeCore) Recover(arg1 context.Context, arg2 string) error {
+	fake.recoverMutex.Lock()
+	ret, specificReturn := fake.recoverReturnsOnCall[len(fake.recoverArgsForCall)]
+	fake.recoverArgsForCall = append(fake.recoverArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.RecoverStub
+	fakeReturns := fake.recoverReturns
+	fake.recordInvocation("Recover", []interface{}{arg1, arg2})
+	fake.recoverMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) RecoverCallCount() int {
+	fake.recoverMutex.RLock()
+	defer fake.recoverMutex.RUnlock()
+	return len(fake.recoverArgsForCall)
+}
+
+func (fake *FakeCore) RecoverCalls(stub func(context.Context, string) error) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = stub
+}
+
+func (fake *FakeCore) RecoverArgsForCall(i int) (context.Context, string) {
+	fake.recoverMutex.RLock()
+	defer fake.recoverMutex.RUnlock()
+	argsForCall := fake.recoverArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) RecoverReturns(result1 error) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = nil
+	fake.recoverReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RecoverReturnsOnCall(i int, result1 error) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = nil
+	if fake.recoverReturnsOnCall == nil {
+		fake.recoverReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.recoverReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) ResetPassword(arg1 context.Context, arg2 string, arg3 string, arg4 string) error {
+	fake.resetPasswordMutex.Lock()
+	ret, specificReturn := fake.resetPasswordReturnsOnCall[len(fake.resetPasswordArgsForCall)]
+	fake.resetPasswordArgsForCall = append(fake.resetPasswordArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}{arg1, arg2, arg3, arg4})
+	stub := fake.ResetPasswordStub
+	fakeReturns := fake.resetPasswordReturns
+	fake.recordInvocation("ResetPassword", []interface{}{arg1, arg2, arg3, arg4})
+	fake.resetPasswordMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3, arg4)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) ResetPasswordCallCount() int {
+	fake.resetPasswordMutex.RLock()
+	defer fake.resetPasswordMutex.RUnlock()
+	return len(fake.resetPasswordArgsForCall)
+}
+
+func (fake *FakeCore) ResetPasswordCalls(stub func(context.Context, string, string, string) error) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = stub
+}
+
+func (fake *FakeCore) ResetPasswordArgsForCall(i int) (context.Context, string, string, string) {
+	fake.resetPasswordMutex.RLock()
+	defer fake.resetPasswordMutex.RUnlock()
+	argsForCall := fake.resetPasswordArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
+}
+
+func (fake *FakeCore) ResetPasswordReturns(result1 error) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = nil
+	fake.resetPasswordReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) ResetPasswordReturnsOnCall(i int, result1 error) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = nil
+	if fake.resetPasswordReturnsOnCall == nil {
+		fake.resetPasswordReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.resetPasswordReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) SendVerificationEmail(arg1 context.Context, arg2 string) error {
+	fake.sendVerificationEmailMutex.Lock()
+	ret, specificReturn := fake.sendVerificationEmailReturnsOnCall[len(fake.sendVerificationEmailArgsForCall)]
+	fake.sendVerificationEmailArgsForCall = append(fake.sendVerificationEmailArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.SendVerificationEmailStub
+	fakeReturns := fake.sendVerificationEmailReturns
+	fake.recordInvocation("SendVerificationEmail", []interface{}{arg1, arg2})
+	fake.sendVerificationEmailMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) SendVerificationEmailCallCount() int {
+	fake.sendVerificationEmailMutex.RLock()
+	defer fake.sendVerificationEmailMutex.RUnlock()
+	return len(fake.sendVerificationEmailArgsForCall)
+}
+
+func (fake *FakeCore) SendVerificationEmailCalls(stub func(context.Context, string) error) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = stub
+}
+
+func (fake *FakeCore) SendVerificationEmailArgsForCall(i int) (context.Context, string) {
+	fake.sendVerificationEmailMutex.RLock()
+	defer fake.sendVerificationEmailMutex.RUnlock()
+	argsForCall := fake.sendVerificationEmailArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SendVerificationEmailReturns(result1 error) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = nil
+	fake.sendVerificationEmailReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) SendVerificationEmailReturnsOnCall(i int, result1 error) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = nil
+	if fake.sendVerificationEmailReturnsOnCall == nil {
+		fake.sendVerificationEmailReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.sendVerificationEmailReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeCore) Track(arg1 context.Context, arg2 service.Track) error {

@@ -10,6 +10,21 @@ import (
 )
 
 type FakeSignupService struct {
+	CompleteSignupStub        func(context.Context, *signup.CompleteSignupRequest, ...client.CallOption) (*signup.CompleteSignupResponse, error)
+	completeSignupMutex       sync.RWMutex
+	completeSignupArgsForCall []struct {
+		arg1 context.Context
+		arg2 *signup.CompleteSignupRequest
+		arg3 []client.CallOption
+	}
+	completeSignupReturns struct {
+		result1 *signup.CompleteSignupResponse
+		result2 error
+	}
+	completeSignupReturnsOnCall map[int]struct {
+		result1 *signup.CompleteSignupResponse
+		result2 error
+	}
 	ReadTrackStub        func(context.Context, *signup.ReadTrackRequest, ...client.CallOption) (*signup.ReadTrackResponse, error)
 	readTrackMutex       sync.RWMutex
 	readTrackArgsForCall []struct {
@@ -23,6 +38,51 @@ type FakeSignupService struct {
 	}
 	readTrackReturnsOnCall map[int]struct {
 		result1 *signup.ReadTrackResponse
+		result2 error
+	}
+	RecoverStub        func(context.Context, *signup.RecoverRequest, ...client.CallOption) (*signup.RecoverResponse, error)
+	recoverMutex       sync.RWMutex
+	recoverArgsForCall []struct {
+		arg1 context.Context
+		arg2 *signup.RecoverRequest
+		arg3 []client.CallOption
+	}
+	recoverReturns struct {
+		result1 *signup.RecoverResponse
+		result2 error
+	}
+	recoverReturnsOnCall map[int]struct {
+		result1 *signup.RecoverResponse
+		result2 error
+	}
+	ResetPasswordStub        func(context.Context, *signup.ResetPasswordRequest, ...client.CallOption) (*signup.ResetPasswordResponse, error)
+	resetPasswordMutex       sync.RWMutex
+	resetPasswordArgsForCall []struct {
+		arg1 context.Context
+		arg2 *signup.ResetPasswordRequest
+		arg3 []client.CallOption
+	}
+	resetPasswordReturns struct {
+		result1 *signup.ResetPasswordResponse
+		result2 error
+	}
+	resetPasswordReturnsOnCall map[int]struct {
+		result1 *signup.ResetPasswordResponse
+		result2 error
+	}
+	SendVerificationEmailStub        func(context.Context, *signup.SendVerificationEmailRequest, ...client.CallOption) (*signup.SendVerificationEmailResponse, error)
+	sendVerificationEmailMutex       sync.RWMutex
+	sendVerificationEmailArgsForCall []struct {
+		arg1 context.Context
+		arg2 *signup.SendVerificationEmailRequest
+		arg3 []client.CallOption
+	}
+	sendVerificationEmailReturns struct {
+		result1 *signup.SendVerificationEmailResponse
+		result2 error
+	}
+	sendVerificationEmailReturnsOnCall map[int]struct {
+		result1 *signup.SendVerificationEmailResponse
 		result2 error
 	}
 	TrackStub        func(context.Context, *signup.TrackRequest, ...client.CallOption) (*signup.TrackResponse, error)
@@ -42,6 +102,72 @@ type FakeSignupService struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeSignupService) CompleteSignup(arg1 context.Context, arg2 *signup.CompleteSignupRequest, arg3 ...client.CallOption) (*signup.CompleteSignupResponse, error) {
+	fake.completeSignupMutex.Lock()
+	ret, specificReturn := fake.completeSignupReturnsOnCall[len(fake.completeSignupArgsForCall)]
+	fake.completeSignupArgsForCall = append(fake.completeSignupArgsForCall, struct {
+		arg1 context.Context
+		arg2 *signup.CompleteSignupRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.CompleteSignupStub
+	fakeReturns := fake.completeSignupReturns
+	fake.recordInvocation("CompleteSignup", []interface{}{arg1, arg2, arg3})
+	fake.completeSignupMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeSignupService) CompleteSignupCallCount() int {
+	fake.completeSignupMutex.RLock()
+	defer fake.completeSignupMutex.RUnlock()
+	return len(fake.completeSignupArgsForCall)
+}
+
+func (fake *FakeSignupService) CompleteSignupCalls(stub func(context.Context, *signup.CompleteSignupRequest, ...client.CallOption) (*signup.CompleteSignupResponse, error)) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = stub
+}
+
+func (fake *FakeSignupService) CompleteSignupArgsForCall(i int) (context.Context, *signup.CompleteSignupRequest, []client.CallOption) {
+	fake.completeSignupMutex.RLock()
+	defer fake.completeSignupMutex.RUnlock()
+	argsForCall := fake.completeSignupArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeSignupService) CompleteSignupReturns(result1 *signup.CompleteSignupResponse, result2 error) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = nil
+	fake.completeSignupReturns = struct {
+		result1 *signup.CompleteSignupResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) CompleteSignupReturnsOnCall(i int, result1 *signup.CompleteSignupResponse, result2 error) {
+	fake.completeSignupMutex.Lock()
+	defer fake.completeSignupMutex.Unlock()
+	fake.CompleteSignupStub = nil
+	if fake.completeSignupReturnsOnCall == nil {
+		fake.completeSignupReturnsOnCall = make(map[int]struct {
+			result1 *signup.CompleteSignupResponse
+			result2 error
+		})
+	}
+	fake.completeSignupReturnsOnCall[i] = struct {
+		result1 *signup.CompleteSignupResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeSignupService) ReadTrack(arg1 context.Context, arg2 *signup.ReadTrackRequest, arg3 ...client.CallOption) (*signup.ReadTrackResponse, error) {
@@ -106,6 +232,204 @@ func (fake *FakeSignupService) ReadTrackReturnsOnCall(i int, result1 *signup.Rea
 	}
 	fake.readTrackReturnsOnCall[i] = struct {
 		result1 *signup.ReadTrackResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) Recover(arg1 context.Context, arg2 *signup.RecoverRequest, arg3 ...client.CallOption) (*signup.RecoverResponse, error) {
+	fake.recoverMutex.Lock()
+	ret, specificReturn := fake.recoverReturnsOnCall[len(fake.recoverArgsForCall)]
+	fake.recoverArgsForCall = append(fake.recoverArgsForCall, struct {
+		arg1 context.Context
+		arg2 *signup.RecoverRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RecoverStub
+	fakeReturns := fake.recoverReturns
+	fake.recordInvocation("Recover", []interface{}{arg1, arg2, arg3})
+	fake.recoverMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeSignupService) RecoverCallCount() int {
+	fake.recoverMutex.RLock()
+	defer fake.recoverMutex.RUnlock()
+	return len(fake.recoverArgsForCall)
+}
+
+func (fake *FakeSignupService) RecoverCalls(stub func(context.Context, *signup.RecoverRequest, ...client.CallOption) (*signup.RecoverResponse, error)) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = stub
+}
+
+func (fake *FakeSignupService) RecoverArgsForCall(i int) (context.Context, *signup.RecoverRequest, []client.CallOption) {
+	fake.recoverMutex.RLock()
+	defer fake.recoverMutex.RUnlock()
+	argsForCall := fake.recoverArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeSignupService) RecoverReturns(result1 *signup.RecoverResponse, result2 error) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = nil
+	fake.recoverReturns = struct {
+		result1 *signup.RecoverResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) RecoverReturnsOnCall(i int, result1 *signup.RecoverResponse, result2 error) {
+	fake.recoverMutex.Lock()
+	defer fake.recoverMutex.Unlock()
+	fake.RecoverStub = nil
+	if fake.recoverReturnsOnCall == nil {
+		fake.recoverReturnsOnCall = make(map[int]struct {
+			result1 *signup.RecoverResponse
+			result2 error
+		})
+	}
+	fake.recoverReturnsOnCall[i] = struct {
+		result1 *signup.RecoverResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) ResetPassword(arg1 context.Context, arg2 *signup.ResetPasswordRequest, arg3 ...client.CallOption) (*signup.ResetPasswordResponse, error) {
+	fake.resetPasswordMutex.Lock()
+	ret, specificReturn := fake.resetPasswordReturnsOnCall[len(fake.resetPasswordArgsForCall)]
+	fake.resetPasswordArgsForCall = append(fake.resetPasswordArgsForCall, struct {
+		arg1 context.Context
+		arg2 *signup.ResetPasswordRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ResetPasswordStub
+	fakeReturns := fake.resetPasswordReturns
+	fake.recordInvocation("ResetPassword", []interface{}{arg1, arg2, arg3})
+	fake.resetPasswordMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeSignupService) ResetPasswordCallCount() int {
+	fake.resetPasswordMutex.RLock()
+	defer fake.resetPasswordMutex.RUnlock()
+	return len(fake.resetPasswordArgsForCall)
+}
+
+func (fake *FakeSignupService) ResetPasswordCalls(stub func(context.Context, *signup.ResetPasswordRequest, ...client.CallOption) (*signup.ResetPasswordResponse, error)) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = stub
+}
+
+func (fake *FakeSignupService) ResetPasswordArgsForCall(i int) (context.Context, *signup.ResetPasswordRequest, []client.CallOption) {
+	fake.resetPasswordMutex.RLock()
+	defer fake.resetPasswordMutex.RUnlock()
+	argsForCall := fake.resetPasswordArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeSignupService) ResetPasswordReturns(result1 *signup.ResetPasswordResponse, result2 error) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = nil
+	fake.resetPasswordReturns = struct {
+		result1 *signup.ResetPasswordResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) ResetPasswordReturnsOnCall(i int, result1 *signup.ResetPasswordResponse, result2 error) {
+	fake.resetPasswordMutex.Lock()
+	defer fake.resetPasswordMutex.Unlock()
+	fake.ResetPasswordStub = nil
+	if fake.resetPasswordReturnsOnCall == nil {
+		fake.resetPasswordReturnsOnCall = make(map[int]struct {
+			result1 *signup.ResetPasswordResponse
+			result2 error
+		})
+	}
+	fake.resetPasswordReturnsOnCall[i] = struct {
+		result1 *signup.ResetPasswordResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) SendVerificationEmail(arg1 context.Context, arg2 *signup.SendVerificationEmailRequest, arg3 ...client.CallOption) (*signup.SendVerificationEmailResponse, error) {
+	fake.sendVerificationEmailMutex.Lock()
+	ret, specificReturn := fake.sendVerificationEmailReturnsOnCall[len(fake.sendVerificationEmailArgsForCall)]
+	fake.sendVerificationEmailArgsForCall = append(fake.sendVerificationEmailArgsForCall, struct {
+		arg1 context.Context
+		arg2 *signup.SendVerificationEmailRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.SendVerificationEmailStub
+	fakeReturns := fake.sendVerificationEmailReturns
+	fake.recordInvocation("SendVerificationEmail", []interface{}{arg1, arg2, arg3})
+	fake.sendVerificationEmailMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeSignupService) SendVerificationEmailCallCount() int {
+	fake.sendVerificationEmailMutex.RLock()
+	defer fake.sendVerificationEmailMutex.RUnlock()
+	return len(fake.sendVerificationEmailArgsForCall)
+}
+
+func (fake *FakeSignupService) SendVerificationEmailCalls(stub func(context.Context, *signup.SendVerificationEmailRequest, ...client.CallOption) (*signup.SendVerificationEmailResponse, error)) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = stub
+}
+
+func (fake *FakeSignupService) SendVerificationEmailArgsForCall(i int) (context.Context, *signup.SendVerificationEmailRequest, []client.CallOption) {
+	fake.sendVerificationEmailMutex.RLock()
+	defer fake.sendVerificationEmailMutex.RUnlock()
+	argsForCall := fake.sendVerificationEmailArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeSignupService) SendVerificationEmailReturns(result1 *signup.SendVerificationEmailResponse, result2 error) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = nil
+	fake.sendVerificationEmailReturns = struct {
+		result1 *signup.SendVerificationEmailResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) SendVerificationEmailReturnsOnCall(i int, result1 *signup.SendVerificationEmailResponse, result2 error) {
+	fake.sendVerificationEmailMutex.Lock()
+	defer fake.sendVerificationEmailMutex.Unlock()
+	fake.SendVerificationEmailStub = nil
+	if fake.sendVerificationEmailReturnsOnCall == nil {
+		fake.sendVerificationEmailReturnsOnCall = make(map[int]struct {
+			result1 *signup.SendVerificationEmailResponse
+			result2 error
+		})
+	}
+	fake.sendVerificationEmailReturnsOnCall[i] = struct {
+		result1 *signup.SendVerificationEmailResponse
 		result2 error
 	}{result1, result2}
 }

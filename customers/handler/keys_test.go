@@ -1,0 +1,183 @@
+package handler_test
+
+import (
+	stderrors "errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/customers/handler"
+	"github.com/m3o/backend/customers/handler/fakes"
+	pb "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/service/servicetest"
+)
+
+const keyID = "0190f8b0-0000-7000-8000-000000000001"
+
+// janes is a key in the core.
+var janes = service.Key{
+	ID: keyID, CustomerID: id, Prefix: "mk_01234567", Scopes: []string{"maps", "weather/Now"}, Description: "früh",
+	Created: time.Unix(1_700_000_000, 999_999_000), Expires: time.Unix(1_800_000_000, 0),
+}
+
+// keyEdge is the handlers of Keys behind the real server, on a core that does what the test says.
+type keyEdge struct {
+	core *fakes.FakeKeyCore
+	raw  *servicetest.Client
+	pb.KeysService
+}
+
+func setupKeys(t *testing.T) *keyEdge {
+	t.Helper()
+	core := new(fakes.FakeKeyCore)
+	h, err := handler.NewKeys(handler.KeysConfig{Core: core})
+	require.NoError(t, err)
+	client := servicetest.Serve(t, "customers", func(s server.Server) error { return pb.RegisterKeysHandler(s, h) })
+	return &keyEdge{core, client, pb.NewKeysService("customers", client)}
+}
+
+func (e *keyEdge) as(account *auth.Account) pb.KeysService {
+	return pb.NewKeysService("customers", e.raw.As(account))
+}
+
+// calls is how often the core was called.
+func (e *keyEdge) calls() int {
+	return e.core.GenerateCallCount() + e.core.ListCallCount() + e.core.RevokeCallCount() + e.core.VerifyCallCount()
+}
+
+func TestKeysConfig(t *testing.T) {
+	t.Parallel()
+	_, err := handler.NewKeys(handler.KeysConfig{})
+	require.EqualError(t, err, "keys: the core is missing")
+}
+
+func TestGenerateKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	e.core.GenerateReturns(janes, "mk_text", nil)
+	rsp, err := e.as(servicetest.Customer(id)).GenerateKey(t.Context(), &pb.GenerateKeyRequest{
+		Scopes: []string{"maps"}, Description: "früh", ExpiresAt: 1_800_000_000,
+	})
+	require.NoError(t, err)
+	requireProto(t, &pb.GenerateKeyResponse{ApiKey: "mk_text", ApiKeyId: keyID}, rsp)
+	require.Equal(t, 1, e.calls())
+	_, got := e.core.GenerateArgsForCall(0)
+	assert.Equal(t, service.NewKey{CustomerID: id, Scopes: []string{"maps"}, Description: "früh", Expires: 1_800_000_000}, got)
+}
+
+func TestListKeys(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	forever := janes
+	forever.Expires = time.Time{}
+	e.core.ListReturns([]service.Key{janes, forever}, nil)
+	reply, err := e.raw.JSON(t.Context(), "Keys.ListKeys", `{"customer_id": "`+id+`"}`)
+	require.NoError(t, err)
+	const key = `{"id": "` + keyID + `", "prefix": "mk_01234567", "scopes": ["maps", "weather/Now"], "description": "früh", "created": "1700000000"`
+	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000"}, `+key+`, "expires_at": "0"}]}`, reply)
+	require.Equal(t, 1, e.calls())
+	_, got := e.core.ListArgsForCall(0)
+	assert.Equal(t, id, got)
+}
+
+func TestRevokeKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	rsp, err := e.as(servicetest.Customer(id)).RevokeKey(t.Context(), &pb.RevokeKeyRequest{Id: keyID})
+	require.NoError(t, err)
+	requireProto(t, &pb.RevokeKeyResponse{}, rsp)
+	require.Equal(t, 1, e.calls())
+	_, customer, key := e.core.RevokeArgsForCall(0)
+	assert.Equal(t, []string{id, keyID}, []string{customer, key})
+}
+
+// Only the gateway and admins may ask whose a key is, whatever key they have.
+func TestVerifyKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	e.core.VerifyReturns(janes, nil)
+	for i, caller := range []*auth.Account{servicetest.Service("gateway"), servicetest.Admin} {
+		rsp, err := e.as(caller).VerifyKey(t.Context(), &pb.VerifyKeyRequest{ApiKey: "mk_text"})
+		require.NoError(t, err)
+		requireProto(t, &pb.VerifyKeyResponse{
+			CustomerId: id, ApiKeyId: keyID, Scopes: []string{"maps", "weather/Now"}, ExpiresAt: 1_800_000_000,
+		}, rsp)
+		require.Equal(t, i+1, e.calls())
+		_, got := e.core.VerifyArgsForCall(i)
+		assert.Equal(t, "mk_text", got)
+	}
+	for _, caller := range []*auth.Account{servicetest.Service("signup"), servicetest.Customer(id)} {
+		_, err := e.as(caller).VerifyKey(t.Context(), &pb.VerifyKeyRequest{ApiKey: "mk_text"})
+		servicetest.RequireError(t, err, 403, "customers.Keys.VerifyKey", "only an admin may call this")
+	}
+	_, err := e.as(nil).VerifyKey(t.Context(), &pb.VerifyKeyRequest{ApiKey: "mk_text"})
+	servicetest.RequireError(t, err, 401, "customers.Keys.VerifyKey", "it has to be known who calls")
+	require.Equal(t, 2, e.calls())
+}
+
+func TestMalformedRequestsOfKeys(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	long := strings.Repeat("x", 1<<20)
+	for endpoint, bodies := range map[string]map[string]string{
+		"Keys.GenerateKey": {
+			`{"scopes": "*"}`:                "scopes: expected a list",
+			`{"scopes": [5]}`:                `scopes\[0\]: expected a string`,
+			`{"expires_at": "` + long + `"}`: "expires_at: expected a whole number",
+			`{"expires_at": 1.5}`:            "expires_at: expected a whole number",
+			"{\"description\": \"\xff\"}":    "description: expected valid UTF-8",
+			`{"api_key": "a"}`:               `body: unknown field "api_key"`,
+		},
+		"Keys.ListKeys":  {`{"customer_id": 5}`: "customer_id: expected a string", `[]`: "body: expected an object"},
+		"Keys.RevokeKey": {`{"id": 5}`: "id: expected a string"},
+		"Keys.VerifyKey": {`{"api_key": 5}`: "api_key: expected a string", "{\"api_key\": \"\xff\"}": "api_key: expected valid UTF-8"},
+	} {
+		for body, detail := range bodies {
+			_, err := e.raw.JSON(t.Context(), endpoint, body)
+			servicetest.RequireError(t, err, 400, "customers."+endpoint, detail)
+		}
+	}
+	assert.Zero(t, e.calls())
+}
+
+// What the core refuses reaches the caller with its code and its words, and what fails inside does not.
+func TestErrorsOfTheCoreOfKeys(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err    error
+		code   int
+		detail string
+	}{
+		"invalid":      {errors.Invalid("scopes", "too many"), 400, "scopes: too many$"},
+		"unauthorized": {errors.Unauthenticated("the API key is not good"), 401, "the API key is not good$"},
+		"forbidden":    {errors.Forbidden("banned"), 403, "banned$"},
+		"not found":    {errors.NotFound("id", "there is no such key"), 404, "id: there is no such key$"},
+		"conflict":     {errors.Conflict("customer_id", "there are 100"), 409, "customer_id: there are 100$"},
+		"internal":     {stderrors.New("disk full"), 500, "internal error, reference "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setupKeys(t)
+			e.core.GenerateReturns(service.Key{}, "", tc.err)
+			e.core.ListReturns(nil, tc.err)
+			e.core.RevokeReturns(tc.err)
+			e.core.VerifyReturns(service.Key{}, tc.err)
+			_, err := e.GenerateKey(t.Context(), &pb.GenerateKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.GenerateKey", tc.detail)
+			_, err = e.ListKeys(t.Context(), &pb.ListKeysRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.ListKeys", tc.detail)
+			_, err = e.RevokeKey(t.Context(), &pb.RevokeKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.RevokeKey", tc.detail)
+			_, err = e.VerifyKey(t.Context(), &pb.VerifyKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.VerifyKey", tc.detail)
+			assert.Equal(t, 4, e.calls())
+		})
+	}
+}
