@@ -37,9 +37,15 @@ need:
 build: need ## Build bin/micro
 	@scripts/build.sh bin/micro ./pkg/platform/micro
 
+.PHONY: stand-ins
+stand-ins: need ## Build what stands in for Stripe and Mixpanel while there is no account
+	@scripts/build.sh bin/sink ./pkg/acceptance/sink/run
+	@GOFLAGS="$$GOFLAGS -modfile=tools/go.mod" scripts/build.sh bin/stripe-mock github.com/stripe/stripe-mock
+
 .PHONY: run
-run: build ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
+run: build stand-ins ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
 	@exec bin/micro server $(if $(port),--port '$(port)') $(if $(state),--state '$(state)') $(services:%=--run ./%) \
+		--stand-in stripe=bin/stripe-mock --stand-in mixpanel=bin/sink \
 		$(if $(filter customers,$(services)),--try "$(first_call)")
 
 .PHONY: demo

@@ -30,12 +30,19 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	c, err := core.New(core.Config{})
+	settings := core.DefaultSettings()
+	if err := service.Config("micro.mixpanel", &settings); err != nil {
+		return err
+	}
+	c, err := core.New(core.Config{
+		Settings: settings, StandIn: service.StandIn("mixpanel"), DB: db, Letters: bus, Metrics: srv.Recorder().Registry(),
+	})
 	if err != nil {
 		return err
 	}
-	for _, subscribe := range []func(subscriber.Core) (events.Consumer, error){subscriber.Customers, subscriber.Requests} {
-		consumer, err := subscribe(c)
+	srv.Check("mixpanel", c.Check)
+	for _, topic := range c.Topics() {
+		consumer, err := subscriber.Topic(topic, c)
 		if err != nil {
 			return err
 		}

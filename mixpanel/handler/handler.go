@@ -8,11 +8,13 @@ import (
 	"time"
 
 	pb "github.com/m3o/backend/mixpanel/proto"
+	"github.com/m3o/backend/mixpanel/service"
 )
 
 // Core is what the handlers need of the core.
 type Core interface {
 	Now(ctx context.Context) (time.Time, error)
+	Status(ctx context.Context) (service.Status, error)
 }
 
 // Config is what New needs.

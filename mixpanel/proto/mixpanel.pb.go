@@ -12,6 +12,7 @@ import (
 	_ "github.com/m3o/backend/pkg/auth/proto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -107,17 +108,227 @@ func (x *PingResponse) GetTime() int64 {
 	return 0
 }
 
+// StatusRequest asks for everything.
+type StatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusRequest) Reset() {
+	*x = StatusRequest{}
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusRequest) ProtoMessage() {}
+
+func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
+func (*StatusRequest) Descriptor() ([]byte, []int) {
+	return file_mixpanel_proto_mixpanel_proto_rawDescGZIP(), []int{2}
+}
+
+// StatusResponse says where events go, and how many have gone there.
+type StatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where events go: "mixpanel"; "stand-in" for what stands in for it on this machine; or "log" where there is neither.
+	Destination string `protobuf:"bytes,1,opt,name=destination,proto3" json:"destination,omitempty"`
+	// Whether Mixpanel has refused the credentials, or everything that it was sent, when it was tried last: nothing is forwarded
+	// until the configuration is mended, and nothing is lost.
+	Refused bool `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// What has become of the events of each topic that is configured, by its name, such as "customers".
+	Topics        map[string]*TopicStatus `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusResponse) Reset() {
+	*x = StatusResponse{}
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusResponse) ProtoMessage() {}
+
+func (x *StatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
+func (*StatusResponse) Descriptor() ([]byte, []int) {
+	return file_mixpanel_proto_mixpanel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StatusResponse) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
+func (x *StatusResponse) GetTopics() map[string]*TopicStatus {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// TopicStatus is what has become of the events of a topic.
+type TopicStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many events Mixpanel was sent and has taken, each counted once. Each request of the topic requests is an event.
+	Forwarded int64 `protobuf:"varint,1,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
+	// How many were not sent, because their names are to be ignored or there is nowhere to send them, counted in the same way.
+	Ignored int64 `protobuf:"varint,2,opt,name=ignored,proto3" json:"ignored,omitempty"`
+	// How many events of the topic were given up. They are dead letters, which DeadLetters lists and replays.
+	Dead int64 `protobuf:"varint,3,opt,name=dead,proto3" json:"dead,omitempty"`
+	// How long after it had happened the newest event was handled, in milliseconds.
+	Lag int64 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	// When the newest event happened that was handled, to the microsecond; missing before the first.
+	LastEvent *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_event,json=lastEvent,proto3" json:"last_event,omitempty"`
+	// How many events of the topic could not be forwarded and are tried again. Those that were not received yet are not among them.
+	Waiting       int64 `protobuf:"varint,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicStatus) Reset() {
+	*x = TopicStatus{}
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicStatus) ProtoMessage() {}
+
+func (x *TopicStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_mixpanel_proto_mixpanel_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicStatus.ProtoReflect.Descriptor instead.
+func (*TopicStatus) Descriptor() ([]byte, []int) {
+	return file_mixpanel_proto_mixpanel_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TopicStatus) GetForwarded() int64 {
+	if x != nil {
+		return x.Forwarded
+	}
+	return 0
+}
+
+func (x *TopicStatus) GetIgnored() int64 {
+	if x != nil {
+		return x.Ignored
+	}
+	return 0
+}
+
+func (x *TopicStatus) GetDead() int64 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
+func (x *TopicStatus) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *TopicStatus) GetLastEvent() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastEvent
+	}
+	return nil
+}
+
+func (x *TopicStatus) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
 var File_mixpanel_proto_mixpanel_proto protoreflect.FileDescriptor
 
 const file_mixpanel_proto_mixpanel_proto_rawDesc = "" +
 	"\n" +
-	"\x1dmixpanel/proto/mixpanel.proto\x12\bmixpanel\x1a\x1bpkg/auth/proto/access.proto\"\r\n" +
+	"\x1dmixpanel/proto/mixpanel.proto\x12\bmixpanel\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\"\r\n" +
 	"\vPingRequest\"\"\n" +
 	"\fPingResponse\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x03R\x04time2L\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\"\x0f\n" +
+	"\rStatusRequest\"\xdc\x01\n" +
+	"\x0eStatusResponse\x12 \n" +
+	"\vdestination\x18\x01 \x01(\tR\vdestination\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\bR\arefused\x12<\n" +
+	"\x06topics\x18\x03 \x03(\v2$.mixpanel.StatusResponse.TopicsEntryR\x06topics\x1aP\n" +
+	"\vTopicsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.mixpanel.TopicStatusR\x05value:\x028\x01\"\xc0\x01\n" +
+	"\vTopicStatus\x12\x1c\n" +
+	"\tforwarded\x18\x01 \x01(\x03R\tforwarded\x12\x18\n" +
+	"\aignored\x18\x02 \x01(\x03R\aignored\x12\x12\n" +
+	"\x04dead\x18\x03 \x01(\x03R\x04dead\x12\x10\n" +
+	"\x03lag\x18\x04 \x01(\x03R\x03lag\x129\n" +
+	"\n" +
+	"last_event\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tlastEvent\x12\x18\n" +
+	"\awaiting\x18\x06 \x01(\x03R\awaiting2\x94\x01\n" +
 	"\bMixpanel\x12@\n" +
 	"\x04Ping\x12\x15.mixpanel.PingRequest\x1a\x16.mixpanel.PingResponse\"\t\xc2\xf3\x18\x02\n" +
-	"\x00\x90\x02\x01B0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
+	"\x00\x90\x02\x01\x12F\n" +
+	"\x06Status\x12\x17.mixpanel.StatusRequest\x1a\x18.mixpanel.StatusResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01B0Z.github.com/m3o/backend/mixpanel/proto;mixpanelb\x06proto3"
 
 var (
 	file_mixpanel_proto_mixpanel_proto_rawDescOnce sync.Once
@@ -131,19 +342,29 @@ func file_mixpanel_proto_mixpanel_proto_rawDescGZIP() []byte {
 	return file_mixpanel_proto_mixpanel_proto_rawDescData
 }
 
-var file_mixpanel_proto_mixpanel_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_mixpanel_proto_mixpanel_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_mixpanel_proto_mixpanel_proto_goTypes = []any{
-	(*PingRequest)(nil),  // 0: mixpanel.PingRequest
-	(*PingResponse)(nil), // 1: mixpanel.PingResponse
+	(*PingRequest)(nil),           // 0: mixpanel.PingRequest
+	(*PingResponse)(nil),          // 1: mixpanel.PingResponse
+	(*StatusRequest)(nil),         // 2: mixpanel.StatusRequest
+	(*StatusResponse)(nil),        // 3: mixpanel.StatusResponse
+	(*TopicStatus)(nil),           // 4: mixpanel.TopicStatus
+	nil,                           // 5: mixpanel.StatusResponse.TopicsEntry
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_mixpanel_proto_mixpanel_proto_depIdxs = []int32{
-	0, // 0: mixpanel.Mixpanel.Ping:input_type -> mixpanel.PingRequest
-	1, // 1: mixpanel.Mixpanel.Ping:output_type -> mixpanel.PingResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	5, // 0: mixpanel.StatusResponse.topics:type_name -> mixpanel.StatusResponse.TopicsEntry
+	6, // 1: mixpanel.TopicStatus.last_event:type_name -> google.protobuf.Timestamp
+	4, // 2: mixpanel.StatusResponse.TopicsEntry.value:type_name -> mixpanel.TopicStatus
+	0, // 3: mixpanel.Mixpanel.Ping:input_type -> mixpanel.PingRequest
+	2, // 4: mixpanel.Mixpanel.Status:input_type -> mixpanel.StatusRequest
+	1, // 5: mixpanel.Mixpanel.Ping:output_type -> mixpanel.PingResponse
+	3, // 6: mixpanel.Mixpanel.Status:output_type -> mixpanel.StatusResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_mixpanel_proto_mixpanel_proto_init() }
@@ -157,7 +378,7 @@ func file_mixpanel_proto_mixpanel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mixpanel_proto_mixpanel_proto_rawDesc), len(file_mixpanel_proto_mixpanel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ import (
 	fmt "fmt"
 	proto "github.com/golang/protobuf/proto"
 	_ "github.com/m3o/backend/pkg/auth/proto"
+	_ "google.golang.org/protobuf/types/known/timestamppb"
 	math "math"
 )
 
@@ -47,6 +48,8 @@ func NewMixpanelEndpoints() []*api.Endpoint {
 type MixpanelService interface {
 	// Ping tells that the service answers, and its time.
 	Ping(ctx context.Context, in *PingRequest, opts ...client.CallOption) (*PingResponse, error)
+	// Status tells what has become of the events of each topic that is forwarded.
+	Status(ctx context.Context, in *StatusRequest, opts ...client.CallOption) (*StatusResponse, error)
 }
 
 type mixpanelService struct {
@@ -71,16 +74,29 @@ func (c *mixpanelService) Ping(ctx context.Context, in *PingRequest, opts ...cli
 	return out, nil
 }
 
+func (c *mixpanelService) Status(ctx context.Context, in *StatusRequest, opts ...client.CallOption) (*StatusResponse, error) {
+	req := c.c.NewRequest(c.name, "Mixpanel.Status", in)
+	out := new(StatusResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Mixpanel service
 
 type MixpanelHandler interface {
 	// Ping tells that the service answers, and its time.
 	Ping(context.Context, *PingRequest, *PingResponse) error
+	// Status tells what has become of the events of each topic that is forwarded.
+	Status(context.Context, *StatusRequest, *StatusResponse) error
 }
 
 func RegisterMixpanelHandler(s server.Server, hdlr MixpanelHandler, opts ...server.HandlerOption) error {
 	type mixpanel interface {
 		Ping(ctx context.Context, in *PingRequest, out *PingResponse) error
+		Status(ctx context.Context, in *StatusRequest, out *StatusResponse) error
 	}
 	type Mixpanel struct {
 		mixpanel
@@ -95,4 +111,8 @@ type mixpanelHandler struct {
 
 func (h *mixpanelHandler) Ping(ctx context.Context, in *PingRequest, out *PingResponse) error {
 	return h.MixpanelHandler.Ping(ctx, in, out)
+}
+
+func (h *mixpanelHandler) Status(ctx context.Context, in *StatusRequest, out *StatusResponse) error {
+	return h.MixpanelHandler.Status(ctx, in, out)
 }

@@ -1,3 +1,4 @@
+// Package subscriber receives what other services publish, and is as thin as a handler. What topics these are is configured.
 package subscriber
 
 import (
@@ -10,16 +11,16 @@ import (
 
 // Core is what the subscribers need of the core.
 type Core interface {
-	Forward(ctx context.Context, batch []*events.Event) error
+	Forward(ctx context.Context, tx database.Querier, topic string, batch []*events.Event) error
 }
 
-// forward forwards a topic, whatever types its events have: nothing of them is read that a newer one might have otherwise.
-func forward(topic string, core Core) (events.Consumer, error) {
+// Topic forwards a topic, whatever types its events have: nothing of them is decoded that a newer one might have otherwise.
+func Topic(topic string, core Core) (events.Consumer, error) {
 	if core == nil {
 		return events.Consumer{}, errors.New("mixpanel: the core is missing")
 	}
-	handle := func(ctx context.Context, _ database.Querier, batch []*events.Event) error {
-		return core.Forward(ctx, batch)
+	handle := func(ctx context.Context, tx database.Querier, batch []*events.Event) error {
+		return core.Forward(ctx, tx, topic, batch)
 	}
 	return events.Consumer{Topic: topic, Handle: handle}, nil
 }

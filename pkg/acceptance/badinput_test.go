@@ -55,6 +55,7 @@ var valid = map[string]map[string]any{
 
 	"billing.Billing.ListTiers":    {},
 	"mixpanel.Mixpanel.Ping":       {},
+	"mixpanel.Mixpanel.Status":     {},
 	"signup.Signup.Track":          {"id": "known", "email": "known@example.com"},
 	"signup.Signup.ReadTrack":      {"id": "known"},
 	"usage.Usage.ReadMonthlyTotal": {"customer_id": "01900000-0000-7000-8000-000000000000"},
@@ -66,7 +67,7 @@ var valid = map[string]map[string]any{
 }
 
 // empty are the RPCs that need nothing to be said; all others refuse an empty message.
-var empty = []string{"customers.Customers.List", "billing.Billing.ListTiers", "mixpanel.Mixpanel.Ping"}
+var empty = []string{"customers.Customers.List", "billing.Billing.ListTiers", "mixpanel.Mixpanel.Ping", "mixpanel.Mixpanel.Status"}
 
 // oneOf are fields of which a request has exactly one.
 var oneOf = map[string][]string{

@@ -28,8 +28,8 @@ import (
 // services are all of ours.
 var services = []string{"customers", "billing", "usage", "signup", "mixpanel"}
 
-// repository is the root of the source, micro the binary that TestMain builds.
-var repository, micro string
+// repository is the root of the source, micro the binary that TestMain builds, stripe and mixpanel those that stand in.
+var repository, micro, stripe, mixpanel string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -44,12 +44,18 @@ func testMain(m *testing.M) int {
 		fmt.Println(err)
 		return 1
 	}
-	micro = filepath.Join(dir, "micro")
-	build := exec.Command("go", "build", "-o", micro, "./pkg/platform/micro")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Printf("%s%v\n", out, err)
-		return 1
+	micro, stripe, mixpanel = filepath.Join(dir, "micro"), filepath.Join(dir, "stripe-mock"), filepath.Join(dir, "sink")
+	for _, args := range [][]string{
+		{"-o", micro, "./pkg/platform/micro"},
+		{"-o", mixpanel, "./pkg/acceptance/sink/run"},
+		{"-o", stripe, "-modfile=tools/go.mod", "github.com/stripe/stripe-mock"},
+	} {
+		build := exec.Command("go", append([]string{"build"}, args...)...)
+		build.Dir = repository
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Printf("%s%v\n", out, err)
+			return 1
+		}
 	}
 	return m.Run()
 }
@@ -133,12 +139,13 @@ func (p *platform) launch(t *testing.T, names ...string) {
 	for _, name := range names {
 		args = append(args, "--run", "./"+name)
 	}
+	args = append(args, "--stand-in", "stripe="+stripe, "--stand-in", "mixpanel="+mixpanel)
 	p.cmd, p.out, p.done = exec.Command(micro, args...), &output{}, make(chan struct{})
 	p.cmd.Env = append(os.Environ(), p.Env...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	addresses := state.Addresses{Port: p.port}
-	p.API, p.Proxy = "http://"+addresses.Of("api"), addresses.Of("proxy")
+	p.API, p.Proxy, p.Sink = "http://"+addresses.Of("api"), addresses.Of("proxy"), "http://"+addresses.StandIn("mixpanel")
 	require.NoError(t, p.cmd.Start())
 	cmd, done := p.cmd, p.done
 	go func() {

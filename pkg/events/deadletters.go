@@ -206,3 +206,10 @@ func parsePageToken(token string) (after uuid.UUID, consumer string, err error) 
 	}
 	return uuid.Nil, "", errors.Invalid("page_token", "must be the next_page_token of a page, as it was given")
 }
+
+// Letters returns how many events of a topic the consumer without a name keeps: those that came too early or are to be tried
+// again, and those that are dead.
+func (b *Bus) Letters(ctx context.Context, topic string) (waiting, dead int64, err error) {
+	of, err := b.store.counts(ctx, b.db.Read(), topic, stateEarly, stateRetry, stateDead)
+	return of[stateEarly] + of[stateRetry], of[stateDead], err
+}

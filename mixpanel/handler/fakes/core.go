@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/m3o/backend/mixpanel/handler"
+	"github.com/m3o/backend/mixpanel/service"
 )
 
 type FakeCore struct {
@@ -21,6 +22,19 @@ type FakeCore struct {
 	}
 	nowReturnsOnCall map[int]struct {
 		result1 time.Time
+		result2 error
+	}
+	StatusStub        func(context.Context) (service.Status, error)
+	statusMutex       sync.RWMutex
+	statusArgsForCall []struct {
+		arg1 context.Context
+	}
+	statusReturns struct {
+		result1 service.Status
+		result2 error
+	}
+	statusReturnsOnCall map[int]struct {
+		result1 service.Status
 		result2 error
 	}
 	invocations      map[string][][]interface{}
@@ -87,6 +101,70 @@ func (fake *FakeCore) NowReturnsOnCall(i int, result1 time.Time, result2 error) 
 	}
 	fake.nowReturnsOnCall[i] = struct {
 		result1 time.Time
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Status(arg1 context.Context) (service.Status, error) {
+	fake.statusMutex.Lock()
+	ret, specificReturn := fake.statusReturnsOnCall[len(fake.statusArgsForCall)]
+	fake.statusArgsForCall = append(fake.statusArgsForCall, struct {
+		arg1 context.Context
+	}{arg1})
+	stub := fake.StatusStub
+	fakeReturns := fake.statusReturns
+	fake.recordInvocation("Status", []interface{}{arg1})
+	fake.statusMutex.Unlock()
+	if stub != nil {
+		return stub(arg1)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) StatusCallCount() int {
+	fake.statusMutex.RLock()
+	defer fake.statusMutex.RUnlock()
+	return len(fake.statusArgsForCall)
+}
+
+func (fake *FakeCore) StatusCalls(stub func(context.Context) (service.Status, error)) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = stub
+}
+
+func (fake *FakeCore) StatusArgsForCall(i int) context.Context {
+	fake.statusMutex.RLock()
+	defer fake.statusMutex.RUnlock()
+	argsForCall := fake.statusArgsForCall[i]
+	return argsForCall.arg1
+}
+
+func (fake *FakeCore) StatusReturns(result1 service.Status, result2 error) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = nil
+	fake.statusReturns = struct {
+		result1 service.Status
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) StatusReturnsOnCall(i int, result1 service.Status, result2 error) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = nil
+	if fake.statusReturnsOnCall == nil {
+		fake.statusReturnsOnCall = make(map[int]struct {
+			result1 service.Status
+			result2 error
+		})
+	}
+	fake.statusReturnsOnCall[i] = struct {
+		result1 service.Status
 		result2 error
 	}{result1, result2}
 }

@@ -25,6 +25,21 @@ type FakeMixpanelService struct {
 		result1 *mixpanel.PingResponse
 		result2 error
 	}
+	StatusStub        func(context.Context, *mixpanel.StatusRequest, ...client.CallOption) (*mixpanel.StatusResponse, error)
+	statusMutex       sync.RWMutex
+	statusArgsForCall []struct {
+		arg1 context.Context
+		arg2 *mixpanel.StatusRequest
+		arg3 []client.CallOption
+	}
+	statusReturns struct {
+		result1 *mixpanel.StatusResponse
+		result2 error
+	}
+	statusReturnsOnCall map[int]struct {
+		result1 *mixpanel.StatusResponse
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
 }
@@ -91,6 +106,72 @@ func (fake *FakeMixpanelService) PingReturnsOnCall(i int, result1 *mixpanel.Ping
 	}
 	fake.pingReturnsOnCall[i] = struct {
 		result1 *mixpanel.PingResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeMixpanelService) Status(arg1 context.Context, arg2 *mixpanel.StatusRequest, arg3 ...client.CallOption) (*mixpanel.StatusResponse, error) {
+	fake.statusMutex.Lock()
+	ret, specificReturn := fake.statusReturnsOnCall[len(fake.statusArgsForCall)]
+	fake.statusArgsForCall = append(fake.statusArgsForCall, struct {
+		arg1 context.Context
+		arg2 *mixpanel.StatusRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.StatusStub
+	fakeReturns := fake.statusReturns
+	fake.recordInvocation("Status", []interface{}{arg1, arg2, arg3})
+	fake.statusMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeMixpanelService) StatusCallCount() int {
+	fake.statusMutex.RLock()
+	defer fake.statusMutex.RUnlock()
+	return len(fake.statusArgsForCall)
+}
+
+func (fake *FakeMixpanelService) StatusCalls(stub func(context.Context, *mixpanel.StatusRequest, ...client.CallOption) (*mixpanel.StatusResponse, error)) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = stub
+}
+
+func (fake *FakeMixpanelService) StatusArgsForCall(i int) (context.Context, *mixpanel.StatusRequest, []client.CallOption) {
+	fake.statusMutex.RLock()
+	defer fake.statusMutex.RUnlock()
+	argsForCall := fake.statusArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeMixpanelService) StatusReturns(result1 *mixpanel.StatusResponse, result2 error) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = nil
+	fake.statusReturns = struct {
+		result1 *mixpanel.StatusResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeMixpanelService) StatusReturnsOnCall(i int, result1 *mixpanel.StatusResponse, result2 error) {
+	fake.statusMutex.Lock()
+	defer fake.statusMutex.Unlock()
+	fake.StatusStub = nil
+	if fake.statusReturnsOnCall == nil {
+		fake.statusReturnsOnCall = make(map[int]struct {
+			result1 *mixpanel.StatusResponse
+			result2 error
+		})
+	}
+	fake.statusReturnsOnCall[i] = struct {
+		result1 *mixpanel.StatusResponse
 		result2 error
 	}{result1, result2}
 }

@@ -6,15 +6,18 @@ import (
 	"sync"
 
 	"github.com/m3o/backend/mixpanel/subscriber"
+	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/events"
 )
 
 type FakeCore struct {
-	ForwardStub        func(context.Context, []*events.Event) error
+	ForwardStub        func(context.Context, database.Querier, string, []*events.Event) error
 	forwardMutex       sync.RWMutex
 	forwardArgsForCall []struct {
 		arg1 context.Context
-		arg2 []*events.Event
+		arg2 database.Querier
+		arg3 string
+		arg4 []*events.Event
 	}
 	forwardReturns struct {
 		result1 error
@@ -26,24 +29,26 @@ type FakeCore struct {
 	invocationsMutex sync.RWMutex
 }
 
-func (fake *FakeCore) Forward(arg1 context.Context, arg2 []*events.Event) error {
-	var arg2Copy []*events.Event
-	if arg2 != nil {
-		arg2Copy = make([]*events.Event, len(arg2))
-		copy(arg2Copy, arg2)
+func (fake *FakeCore) Forward(arg1 context.Context, arg2 database.Querier, arg3 string, arg4 []*events.Event) error {
+	var arg4Copy []*events.Event
+	if arg4 != nil {
+		arg4Copy = make([]*events.Event, len(arg4))
+		copy(arg4Copy, arg4)
 	}
 	fake.forwardMutex.Lock()
 	ret, specificReturn := fake.forwardReturnsOnCall[len(fake.forwardArgsForCall)]
 	fake.forwardArgsForCall = append(fake.forwardArgsForCall, struct {
 		arg1 context.Context
-		arg2 []*events.Event
-	}{arg1, arg2Copy})
+		arg2 database.Querier
+		arg3 string
+		arg4 []*events.Event
+	}{arg1, arg2, arg3, arg4Copy})
 	stub := fake.ForwardStub
 	fakeReturns := fake.forwardReturns
-	fake.recordInvocation("Forward", []interface{}{arg1, arg2Copy})
+	fake.recordInvocation("Forward", []interface{}{arg1, arg2, arg3, arg4Copy})
 	fake.forwardMutex.Unlock()
 	if stub != nil {
-		return stub(arg1, arg2)
+		return stub(arg1, arg2, arg3, arg4)
 	}
 	if specificReturn {
 		return ret.result1
@@ -57,17 +62,17 @@ func (fake *FakeCore) ForwardCallCount() int {
 	return len(fake.forwardArgsForCall)
 }
 
-func (fake *FakeCore) ForwardCalls(stub func(context.Context, []*events.Event) error) {
+func (fake *FakeCore) ForwardCalls(stub func(context.Context, database.Querier, string, []*events.Event) error) {
 	fake.forwardMutex.Lock()
 	defer fake.forwardMutex.Unlock()
 	fake.ForwardStub = stub
 }
 
-func (fake *FakeCore) ForwardArgsForCall(i int) (context.Context, []*events.Event) {
+func (fake *FakeCore) ForwardArgsForCall(i int) (context.Context, database.Querier, string, []*events.Event) {
 	fake.forwardMutex.RLock()
 	defer fake.forwardMutex.RUnlock()
 	argsForCall := fake.forwardArgsForCall[i]
-	return argsForCall.arg1, argsForCall.arg2
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
 }
 
 func (fake *FakeCore) ForwardReturns(result1 error) {

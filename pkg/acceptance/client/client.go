@@ -22,6 +22,8 @@ type Client struct {
 	API string
 	// Proxy is the address that the command line talks to, as in 127.0.0.1:8081.
 	Proxy string
+	// Sink is the address of what stands in for Mixpanel, as in http://127.0.0.1:8090; see Forwarded.
+	Sink string
 	// Micro is the path of the micro binary and State the platform's state directory.
 	Micro, State string
 	// Env is added to the command line's environment.
@@ -74,7 +76,10 @@ func Local(dir, micro string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{API: "http://" + addresses.Of("api"), Proxy: addresses.Of("proxy"), Micro: micro, State: dir}, nil
+	return &Client{
+		API: "http://" + addresses.Of("api"), Proxy: addresses.Of("proxy"), Sink: "http://" + addresses.StandIn("mixpanel"),
+		Micro: micro, State: dir,
+	}, nil
 }
 
 // Post sends body, which is sent as it is, to a path like /customers/Create.

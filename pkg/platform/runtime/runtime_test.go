@@ -308,6 +308,7 @@ func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	t.Setenv("MICRO_METRICS_ADDRESS", "10.0.0.1:9100")
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.2:4318")
 	t.Setenv("OTEL_SERVICE_NAME", "must not be everybody's")
+	t.Setenv("MICRO_STANDIN_STRIPE", "http://127.0.0.1:9009")
 	t.Setenv("MICRO_CONFIG_SECRET_KEY", "must not leak")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "must not leak")
 	env := strings.Join(serviceEnv(state.Addresses{Port: 9000}, false), "\n")
@@ -316,5 +317,7 @@ func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	require.Contains(t, env, state.Env+"="+state.Dir())
 	require.Contains(t, env, "MICRO_METRICS_ADDRESS=10.0.0.1:0", "each has a port of its own")
 	require.Contains(t, env, "OTEL_EXPORTER_OTLP_ENDPOINT=http://10.0.0.2:4318")
+	require.Contains(t, env, "MICRO_STANDIN_STRIPE=http://127.0.0.1:9009")
 	require.NotContains(t, env, "must not")
+	require.NotContains(t, strings.Join(serviceEnv(state.Addresses{Port: 9000}, true), "\n"), "MICRO_STANDIN", "nor does one that is sold")
 }

@@ -89,8 +89,9 @@ var passedOn = []string{
 	"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "MICRO_LOG_FORMAT", "MICRO_LOG_LEVEL",
 }
 
-// passedToOurs are those that one that is sold does not get: they have passwords in them, or say where traces go. Those of
-// PostgreSQL are how a service is told a password, which an address in the configuration must not contain.
+// passedToOurs are those that one that is sold does not get: they have passwords in them, or say where traces go, or where what
+// stands in for others listens. Those of PostgreSQL are how a service is told a password, which an address in the configuration
+// must not contain.
 var passedToOurs = []string{
 	"PGPASSFILE", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY",
 	"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -98,6 +99,7 @@ var passedToOurs = []string{
 	"OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY",
 	"OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TIMEOUT",
 	"OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+	"MICRO_STANDIN_STRIPE", "MICRO_STANDIN_MIXPANEL",
 }
 
 // IsPassedOn tells whether a variable of the server's environment is for the processes of the platform: for all of them, or

@@ -26,7 +26,7 @@ func (p *progress) say(what string) {
 }
 
 // welcome tells where everything is and what to try.
-func welcome(out io.Writer, addresses state.Addresses, try []string) error {
+func welcome(out io.Writer, addresses state.Addresses, others *others, try []string) error {
 	password, err := state.AdminPassword()
 	if err != nil {
 		return err
@@ -34,6 +34,9 @@ func welcome(out io.Writer, addresses state.Addresses, try []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n  Login     %s, password %s\n",
 		addresses.Of("api"), state.Dir(), state.Logs(), state.Admin, password)
+	for _, s := range others.list {
+		fmt.Fprintf(&b, "  %-9s http://%s stands in for it\n", s.title, addresses.StandIn(s.name))
+	}
 	if len(try) > 0 {
 		b.WriteString("\nTry, in another terminal:\n\n")
 	}

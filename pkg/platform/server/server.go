@@ -36,6 +36,10 @@ func Flags() []cli.Flag {
 			Name:  "run",
 			Usage: "Build and run the service in this directory as well; may be given more than once",
 		},
+		&cli.StringSliceFlag{
+			Name:  "stand-in",
+			Usage: "Run a program that stands in for Stripe or Mixpanel, as in stripe=bin/stripe-mock or mixpanel=bin/sink",
+		},
 	}
 }
 
@@ -55,19 +59,23 @@ func Serve(ctx *cli.Context) error {
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
 	context.AfterFunc(stop, cancel) // whoever presses Ctrl-C twice does not want to wait
-	err := serve(stop, ctx.StringSlice("run"), ctx.StringSlice("try"), os.Stdout)
+	err := serve(stop, ctx.StringSlice("run"), ctx.StringSlice("stand-in"), ctx.StringSlice("try"), os.Stdout)
 	if err != nil && stop.Err() != nil {
 		return nil //nolint:nilerr // somebody had enough before it was up: that is no failure
 	}
 	return err
 }
 
-func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) {
+func serve(stop context.Context, dirs, programs, try []string, out io.Writer) (err error) {
 	services := make([]launch.Service, len(dirs))
 	for i, dir := range dirs {
 		if services[i], err = launch.Find(dir); err != nil {
 			return err
 		}
+	}
+	standIns, err := parseStandIns(programs)
+	if err != nil {
+		return err
 	}
 	addresses, err := state.LoadAddresses()
 	if err != nil {
@@ -77,6 +85,12 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 	if err := launch.RemoveBuildDirs(state.Dir()); err != nil {
 		return fmt.Errorf("remove what killed builds have left: %w", err)
 	}
+	// Before the core services, which tell services where they are; they end after whoever may still call them.
+	others, err := startStandIns(addresses, standIns)
+	if err != nil {
+		return err
+	}
+	defer others.stop()
 	core, err := startCore(addresses)
 	if err != nil {
 		return err
@@ -86,10 +100,10 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 		core.stop()
 		progress.say("stopped")
 	}()
-	if err := up(stop, core, services, progress, out); err != nil {
+	if err := up(stop, core, others, services, progress, out); err != nil {
 		return err
 	}
-	if err := welcome(out, addresses, try); err != nil {
+	if err := welcome(out, addresses, others, try); err != nil {
 		return err
 	}
 	<-stop.Done()
@@ -98,7 +112,7 @@ func serve(stop context.Context, dirs, try []string, out io.Writer) (err error) 
 
 // up returns when everything answers. The build of the services and the start of the core services do not wait for each
 // other, but a failure of either ends both.
-func up(ctx context.Context, core *core, services []launch.Service, progress *progress, out io.Writer) error {
+func up(ctx context.Context, core *core, others *others, services []launch.Service, progress *progress, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	dir, err := launch.BuildDir(state.Dir())
@@ -124,7 +138,7 @@ func up(ctx context.Context, core *core, services []launch.Service, progress *pr
 			cancel(err)
 		}
 	}()
-	if err := ready(ctx, core, progress); err != nil {
+	if err := ready(ctx, core, others, progress); err != nil {
 		return err
 	}
 	progress.say("core services are ready")
@@ -147,11 +161,14 @@ func build(ctx context.Context, services []launch.Service, dir string, progress 
 	return binaries, nil
 }
 
-// ready waits for the core services.
-func ready(ctx context.Context, core *core, progress *progress) error {
+// ready waits for the core services, and for what stands in for others.
+func ready(ctx context.Context, core *core, others *others, progress *progress) error {
 	waiting, cancel := context.WithTimeoutCause(ctx, startTimeout, errors.New("it took too long; the logs are in "+state.Logs()))
 	defer cancel()
 	err := core.wait(waiting, progress.say)
+	if err == nil {
+		err = others.wait(waiting)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // whatever ended the wait is what went wrong
 	}

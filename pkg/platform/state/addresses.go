@@ -22,6 +22,12 @@ const DefaultPort = 8080
 // The servers of a platform in the order of their ports: the first two are what people and the command line talk to.
 var servers = []string{"api", "proxy", "registry", "broker", "config", "store", "auth", "events", "runtime"}
 
+// standIns are what may stand in for services of others on this machine. Their ports follow those of the servers.
+var standIns = []string{"stripe", "mixpanel"}
+
+// ports is how many ports a block has, whether anything stands in or not.
+var ports = len(servers) + len(standIns)
+
 // Addresses is where the servers of one platform listen: a block of consecutive ports on the loopback interface.
 type Addresses struct {
 	// Port is the first port of the block.
@@ -34,6 +40,15 @@ func (a Addresses) Of(server string) string {
 		if s == server {
 			return net.JoinHostPort(Host, strconv.Itoa(a.Port+i))
 		}
+	}
+	return ""
+}
+
+// StandIn returns the address of what stands in for a service of others ("stripe", "mixpanel"); empty for a name that has
+// none.
+func (a Addresses) StandIn(name string) string {
+	if i := slices.Index(standIns, name); i >= 0 {
+		return net.JoinHostPort(Host, strconv.Itoa(a.Port+len(servers)+i))
 	}
 	return ""
 }
@@ -52,20 +67,21 @@ func IsServer(name string) bool { return slices.Contains(servers, name) }
 
 // validate tells whether there can be such a block.
 func (a Addresses) validate() error {
-	if highest := 65535 - len(servers) + 1; a.Port < 1 || a.Port > highest {
+	if highest := 65535 - ports + 1; a.Port < 1 || a.Port > highest {
 		return fmt.Errorf("port %d: expected a number from 1 to %d, as %d ports are used from there",
-			a.Port, highest, len(servers))
+			a.Port, highest, ports)
 	}
 	return nil
 }
 
-// free tries each port of the block and returns an error that names the first one that cannot be had.
+// free tries each port of a server and returns an error that names the first one that cannot be had. Those of stand-ins are
+// tried by whoever starts these.
 func (a Addresses) free() error {
 	for _, s := range servers {
 		l, err := net.Listen("tcp", a.Of(s))
 		if err != nil {
 			return fmt.Errorf("%s is taken (the platform's %s listens there): choose another block of %d ports",
-				a.Of(s), s, len(servers))
+				a.Of(s), s, ports)
 		}
 		if err := l.Close(); err != nil {
 			return fmt.Errorf("close %s: %w", a.Of(s), err)

@@ -82,6 +82,9 @@ func Dir() string { return user.Dir }
 // Logs is the directory with one log file for each process of the platform.
 func Logs() string { return filepath.Join(Dir(), "logs") }
 
+// StandIn is the directory of what something that stands in for a service of others keeps.
+func StandIn(name string) string { return filepath.Join(Dir(), "stand-ins", name) }
+
 // Binaries is the directory of the executables that the runtime keeps.
 func Binaries() string { return filepath.Join(Dir(), "services") }
 

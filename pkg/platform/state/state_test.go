@@ -66,7 +66,7 @@ func TestClaim(t *testing.T) {
 	require.Equal(t, DefaultPort, a.Port, "what failed is not remembered")
 
 	_, err = Claim(65530)
-	require.ErrorContains(t, err, "expected a number from 1 to 65527")
+	require.ErrorContains(t, err, "expected a number from 1 to 65525")
 	t.Setenv(PortEnv, "many")
 	_, err = Claim(0)
 	require.ErrorContains(t, err, PortEnv)
@@ -80,6 +80,9 @@ func TestAddressesAreRemembered(t *testing.T) {
 	require.Equal(t, "127.0.0.1:12000", a.Of("api"))
 	require.Equal(t, "127.0.0.1:12002", a.Of("registry"))
 	require.Empty(t, a.Of("web"))
+	require.Equal(t, "127.0.0.1:12009", a.StandIn("stripe"))
+	require.Equal(t, "127.0.0.1:12010", a.StandIn("mixpanel"))
+	require.Empty(t, a.StandIn("api"))
 	for _, damage := range []string{"", "{", "{}", `{"port": 70000}`} {
 		require.NoError(t, os.WriteFile(addressFile(), []byte(damage), 0o600))
 		_, err = LoadAddresses()
