@@ -39,7 +39,7 @@ func TestStoryOnPostgreSQL(t *testing.T) {
 	}
 	require.Zero(t, p.stop(t))
 	require.True(t, p.start(t, services...))
-	require.NoError(t, story.Play(t.Context(), p.Client, t.Output()))
+	require.NoError(t, story.Play(t.Context(), story.Config{Client: p.Client, Source: repository, Out: t.Output()}))
 
 	var customers int
 	database, err := sql.Open("pgx", u.String())

@@ -15,7 +15,7 @@ import (
 func TestStory(t *testing.T) {
 	t.Parallel()
 	p := boot(t, services...)
-	require.NoError(t, story.Play(t.Context(), p.Client, t.Output()))
+	require.NoError(t, story.Play(t.Context(), story.Config{Client: p.Client, Source: repository, Out: t.Output()}))
 	require.Zero(t, p.stop(t))
 	require.Empty(t, p.binaries())
 

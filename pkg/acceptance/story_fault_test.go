@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,6 +155,36 @@ func (p *person) use(ctx context.Context, call context.Context) {
 			p.refused++
 		}
 	}
+}
+
+// bootStory boots a platform on which an API is sold, with quotas that nobody reaches.
+func bootStory(t *testing.T) *platform {
+	t.Helper()
+	p := boot(t)
+	for key, value := range map[string]string{
+		"micro.billing.tiers": `{
+			"free": {"name": "Free", "monthly_quota": 1000000, "rate_limit": 1000},
+			"pro": {"name": "Pro", "price": 3500, "monthly_quota": 1000000, "rate_limit": 1000}}`,
+		"micro.usage.quotas":                 `{"free": 1000000, "pro": 1000000}`,
+		"micro.signup.email.mails_per_hour": `1000`,
+	} {
+		out, err := p.Run(t.Context(), "config", "set", key, value)
+		require.NoError(t, err, out)
+	}
+	for _, args := range [][]string{{"run", "customers", "billing", "usage", "signup", "mixpanel"}, {"run", "--sold", "pkg/acceptance/weather"}} {
+		for i, arg := range args {
+			if i > 0 && arg != "--sold" {
+				args[i] = filepath.Join(repository, arg)
+			}
+		}
+		out, err := p.Run(t.Context(), args...)
+		require.NoError(t, err, out)
+	}
+	_, err := billing.NewBillingService("billing", p.admin(t)).PublishAPI(t.Context(), &billing.PublishAPIRequest{
+		ApiName: "weather", Endpoints: []*billing.Endpoint{{Name: "Now", Price: 100}},
+	})
+	require.NoError(t, err)
+	return p
 }
 
 // The whole story for many at once, while everything dies: what was answered is counted, and nothing happens twice.
@@ -313,7 +344,7 @@ func (p *platform) pid(t *testing.T, name string) int {
 
 // eventCounts is how many events of each name the sink has of a customer.
 func (p *platform) eventCounts(ctx context.Context, customer string) (map[string]int, error) {
-	events, err := p.Events(ctx, customer)
+	events, err := p.Forwarded(ctx, "", customer, 100_000)
 	if err != nil {
 		return nil, err
 	}

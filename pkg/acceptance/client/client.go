@@ -34,8 +34,6 @@ type Client struct {
 	Token string
 	// Key is the API key that they have; none where it is empty.
 	Key string
-	// Sink is where the platform's events are seen that would go to Mixpanel, as in http://127.0.0.1:8091.
-	Sink string
 }
 
 // As returns a client whose requests over HTTP have a token.

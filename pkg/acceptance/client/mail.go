@@ -47,7 +47,7 @@ func (c *Client) Mails(address string) ([]Mail, error) {
 }
 
 // tokenLine is how a token stands in the text of a mail, on a line of its own.
-var tokenLine = regexp.MustCompile(`(?m)^\s*([A-Za-z0-9_-]{20,})\s*$`)
+var tokenLine = regexp.MustCompile(`(?m)^([A-Z2-7]{26})\r?$`)
 
 func readMail(file string) (Mail, error) {
 	f, err := os.Open(file) //nolint:gosec // a file of the platform's

@@ -35,5 +35,5 @@ func play(dir, micro string) error {
 	if _, err := c.Do(context.Background(), "GET", "/", ""); err != nil {
 		return fmt.Errorf("nothing answers at %s: start the platform with make run (%w)", c.API, err)
 	}
-	return story.Play(context.Background(), c, os.Stdout)
+	return story.Play(context.Background(), story.Config{Client: c, Source: ".", Out: os.Stdout})
 }

@@ -57,7 +57,7 @@ func (s *story) analyse() error {
 	s.tell("Everything that has happened is seen in Mixpanel, once (here a small server stands in for it, at %s):", s.client.Sink)
 	var counts map[string]int
 	err := s.eventually(func() error {
-		events, err := s.client.Events(s.ctx, s.id)
+		events, err := s.client.Forwarded(s.ctx, "", s.id, 1000)
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,12 @@ var settings = map[string]string{
 	"micro.usage.quotas":  `{"free": 1000000000}`,
 }
 
+// serverArgs are what `make run` gives to the server; what they name is built by scripts/bench.sh.
+var serverArgs = []string{
+	"--run", "./customers", "--run", "./billing", "--run", "./usage", "--run", "./signup", "--run", "./mixpanel",
+	"--stand-in", "stripe=bin/stripe-mock", "--stand-in", "mixpanel=bin/sink",
+}
+
 // startTime is how long the platform has to start, including the build of its services.
 const startTime = 3 * time.Minute
 
@@ -62,7 +68,7 @@ func (o *output) String() string {
 func start(ctx context.Context, dir string) (*platform, error) {
 	p := &platform{Client: &client.Client{Micro: filepath.Join("bin", "micro"), State: filepath.Join(dir, "state")}, ended: make(chan struct{})}
 	port := 20000 + 16*rand.IntN(700) //nolint:gosec // any will do
-	args := append([]string{"server", "--state", p.State, "--port", strconv.Itoa(port)}, strings.Fields(os.Getenv(argsEnv))...)
+	args := append([]string{"server", "--state", p.State, "--port", strconv.Itoa(port)}, serverArgs...)
 	p.server = exec.Command(p.Micro, args...) //nolint:noctx,gosec // our own binary; stop ends it
 	p.server.Stdout, p.server.Stderr = &p.out, &p.out
 	p.server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -81,9 +87,6 @@ func start(ctx context.Context, dir string) (*platform, error) {
 	}
 	return p, nil
 }
-
-// argsEnv is where scripts/bench.sh has what `make run` gives to `micro server`, which is written once, in the Makefile.
-const argsEnv = "BENCH_SERVER_ARGS"
 
 // prepare waits for the platform, configures it and puts something on it that is sold.
 func (p *platform) prepare(ctx context.Context) error {
