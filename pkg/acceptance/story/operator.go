@@ -111,4 +111,3 @@ func (s *story) ban() error {
 	s.jane = s.client.As(access)
 	return err
 }
-
