@@ -26,7 +26,7 @@ const (
 	ForCustomer
 	// ForAdmin lets admins call and the services that are named.
 	ForAdmin
-	// ForGateway lets the gateway call.
+	// ForGateway lets the gateway call, for a customer, and not even admins.
 	ForGateway
 	// ForService lets every service of the platform call, and admins. Only RPCs of the platform itself are of this sort:
 	// what no service can do without.
@@ -64,7 +64,8 @@ const EndpointKey = "access"
 // Policy says who may call a method. The zero value lets nobody.
 type Policy struct {
 	Access Access
-	// Services are those that may call besides, about every customer.
+	// Services are those that may call besides, about every customer. "gateway" is the platform's gateway, and no service of
+	// that name.
 	Services []string
 	// Sold lets services that are sold call as well.
 	Sold bool
