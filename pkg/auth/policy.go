@@ -47,6 +47,12 @@ func (a Access) String() string {
 // Outside tells whether a method is reachable from outside of the platform at all.
 func (a Access) Outside() bool { return a == ForPublic || a == ForCustomer }
 
+// WithKeyByName tells whether a method may be called for customers who have an API key: one that is the gateway's, or for
+// everybody. It goes by the name of an Access; false for a name that is none.
+func WithKeyByName(name string) bool {
+	return name == ForGateway.String() || name == ForPublic.String()
+}
+
 // OutsideByName is Outside for the name of an Access; false for a name that is none.
 func OutsideByName(name string) bool {
 	for a := ForNobody; a <= ForAccount; a++ {
