@@ -119,13 +119,9 @@ func (a *account) giveBack(epoch int) {
 func (a *account) withinRate(now time.Time, perSec int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.limiter == nil {
-		a.limiter = rate.NewLimiter(rate.Limit(perSec), burst(perSec))
-	} else if a.perSec != perSec {
-		a.limiter.SetLimitAt(now, rate.Limit(perSec))
-		a.limiter.SetBurstAt(now, burst(perSec))
+	if a.limiter == nil || a.perSec != perSec {
+		a.limiter, a.perSec = rate.NewLimiter(rate.Limit(perSec), burst(perSec)), perSec
 	}
-	a.perSec = perSec
 	return a.limiter.AllowN(now, 1)
 }
 

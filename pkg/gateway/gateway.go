@@ -97,7 +97,7 @@ func New(config Config) (*Gateway, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	if g.metrics, err = newMetrics(config.Registerer, g.journal); err != nil {
+	if g.metrics, err = newMetrics(config.Registerer, config.Clock, g.journal); err != nil {
 		return nil, errors.Join(fmt.Errorf("gateway: %w", err), g.journal.Close())
 	}
 	g.sender = startSender(g)

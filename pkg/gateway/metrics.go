@@ -25,7 +25,7 @@ type metrics struct {
 	oldest atomic.Int64
 }
 
-func newMetrics(registerer prometheus.Registerer, j *journal.Journal) (*metrics, error) {
+func newMetrics(registerer prometheus.Registerer, clock func() time.Time, j *journal.Journal) (*metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_" + name + "_total", Help: help})
 	}
@@ -59,7 +59,7 @@ func newMetrics(registerer prometheus.Registerer, j *journal.Journal) (*metrics,
 		}, func() float64 { return float64(j.Bytes()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gateway_journal_age_seconds", Help: "How old the oldest call is that usage has not been told of.",
-		}, m.age),
+		}, func() float64 { return m.age(clock()) }),
 	} {
 		err = errors.Join(err, registerer.Register(c))
 	}
@@ -67,12 +67,12 @@ func newMetrics(registerer prometheus.Registerer, j *journal.Journal) (*metrics,
 }
 
 // age is how old the oldest call is that is being handed on, in seconds.
-func (m *metrics) age() float64 {
+func (m *metrics) age(now time.Time) float64 {
 	oldest := m.oldest.Load()
 	if oldest == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, oldest)).Seconds()
+	return now.Sub(time.Unix(0, oldest)).Seconds()
 }
 
 // unanswered counts a call about which something could not be asked for.

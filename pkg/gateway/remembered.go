@@ -66,11 +66,11 @@ func (r *remembered[T]) get(ctx context.Context, clock func() time.Time, a ages,
 		return known.value, nil
 	case age < a.limit, age < a.limit+a.grace && sinceFailed < a.limit: // nobody answers: nobody waits, either
 		if sinceFailed >= pause {
-			r.ask(clock, ask)
+			r.ask(known, clock, ask)
 		}
 		return known.value, nil
 	}
-	value, err := r.wait(ctx, r.ask(clock, ask))
+	value, err := r.wait(ctx, r.ask(known, clock, ask))
 	if err != nil && age < a.limit+a.grace {
 		return known.value, nil
 	}
@@ -79,11 +79,11 @@ func (r *remembered[T]) get(ctx context.Context, clock func() time.Time, a ages,
 
 // again asks anew, unless the answer that is known was asked for within the last atMost; false when there is no other.
 func (r *remembered[T]) again(ctx context.Context, clock func() time.Time, atMost time.Duration, ask asker[T]) (value T, ok bool) {
-	now := clock()
-	if known := r.last.Load(); known != nil && now.Sub(known.asked) < atMost || now.Sub(time.Unix(0, r.failed.Load())) < atMost {
+	known, now := r.last.Load(), clock()
+	if known != nil && now.Sub(known.asked) < atMost || now.Sub(time.Unix(0, r.failed.Load())) < atMost {
 		return value, false
 	}
-	value, err := r.wait(ctx, r.ask(clock, ask))
+	value, err := r.wait(ctx, r.ask(known, clock, ask))
 	return value, err == nil
 }
 
@@ -98,14 +98,19 @@ func (r *remembered[T]) wait(ctx context.Context, q *question[T]) (T, error) {
 	}
 }
 
-// ask asks, unless somebody has who waits.
-func (r *remembered[T]) ask(clock func() time.Time, ask asker[T]) *question[T] {
+// ask asks, unless somebody has since the answer that is known, and waits or has the next one.
+func (r *remembered[T]) ask(known *answer[T], clock func() time.Time, ask asker[T]) *question[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked != nil {
 		return r.asked
 	}
 	q := &question[T]{answered: make(chan struct{})}
+	if next := r.last.Load(); next != known {
+		q.value = next.value
+		close(q.answered)
+		return q
+	}
 	r.asked = q
 	go func() {
 		// Not within the call that wants to know: others wait as well, and its header is none of this question's.
