@@ -49,6 +49,7 @@ func callers(p pair) map[string]*auth.Account {
 		"other service":  service("mixpanel"),
 		"unnamed":        {ID: namedService + "-latest", Name: namedService, Issuer: "micro", Type: "service", Scopes: []string{"service"}},
 		"sold service":   {ID: "sold/weather/latest", Issuer: "micro", Type: "service", Metadata: map[string]string{"service": "weather", "sold": "true"}},
+		"a gateway":      token.GatewayAccount("weather"),
 		"plain user":     {ID: p.jane, Issuer: "micro", Type: "user"},
 	}
 }

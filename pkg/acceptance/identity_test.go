@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/acceptance/client"
+	"github.com/m3o/backend/pkg/auth/token"
 )
 
 // read reads the customer whose token it is, over HTTP.
@@ -66,16 +68,28 @@ func TestSoldService(t *testing.T) {
 	p := boot(t)
 	out, err := p.Run(t.Context(), "run", "--sold", filepath.Join(repository, "pkg/acceptance/weather"))
 	require.NoError(t, err, out)
-	answers(t, p.Client, "/weather/Now", `{"place": "Oslo"}`, 30*time.Second)
+	require.Eventually(t, func() bool {
+		_, err := p.RPC("").JSON(t.Context(), "weather", "Debug.Health", "{}")
+		return err == nil
+	}, 30*time.Second, 20*time.Millisecond, "it answers")
+	// Nobody calls it unmetered, whoever they are: over HTTP it does not exist, and it does not get to know who calls.
+	for _, account := range []*auth.Account{client.Admin, client.Customer("0190f8b0-0000-7000-8000-00000000000a"), token.GatewayAccount("weather")} {
+		caller := p.as(t, account)
+		a, err := caller.Post(t.Context(), "/weather/Now", `{"place": "Oslo"}`)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusNotFound, a.Code, "%s", a.Body)
+		_, err = p.RPC(caller.Token).JSON(t.Context(), "weather", "Weather.Now", `{"place": "Oslo"}`)
+		require.Equal(t, http.StatusUnauthorized, codeOf(err), "%s", account.ID)
+	}
 
 	id, secret := credentials(t, p, "weather")
 	require.Equal(t, "sold/weather/latest", id)
 	a, err := p.Post(t.Context(), "/auth/Token", `{"id": "`+id+`", "secret": "`+secret+`"}`)
 	require.NoError(t, err)
 	issued, _ := a.Fields()["token"].(map[string]any)
-	token, _ := issued["access_token"].(string)
-	require.NotEmpty(t, token, "%s", a.Body)
-	rpc := p.RPC(token)
+	access, _ := issued["access_token"].(string)
+	require.NotEmpty(t, access, "%s", a.Body)
+	rpc := p.RPC(access)
 	for service, body := range map[string][2]string{
 		"config": {"Config.Get", `{"path": "micro.weather"}`}, "store": {"Store.Read", `{"key": "x"}`},
 		"auth": {"Auth.Generate", `{"id": "root", "scopes": ["admin"]}`}, "events": {"Stream.Publish", `{"topic": "customers"}`},

@@ -25,11 +25,11 @@ func Authenticate(inspect Inspect, authorization []string) (Caller, error) {
 	}
 	token, ok := strings.CutPrefix(authorization[0], bearer)
 	if !ok || len(authorization) > 1 {
-		return Caller{}, errors.Unauthenticated("Authorization: expected Bearer and one token")
+		return Caller{}, errors.Unauthenticated(badHeader)
 	}
 	account, err := inspect(token)
 	if err != nil || account == nil {
-		return Caller{}, errors.Unauthenticated("Authorization: the token is not good, or not any more: log in again").WithCause(err)
+		return Caller{}, errors.Unauthenticated(badToken).WithCause(err)
 	}
 	return CallerOf(account), nil
 }
@@ -49,7 +49,7 @@ func (p Policy) Authorize(c Caller) error {
 			return nil
 		}
 	case ForGateway:
-		if c.Kind == Service && c.Service == gateway {
+		if c.Kind == Gateway { // of the service that is called: see Caller.In
 			return nil
 		}
 	case ForService:
@@ -62,14 +62,44 @@ func (p Policy) Authorize(c Caller) error {
 		}
 	}
 	if c.Kind == Anonymous {
-		return errors.Unauthenticated("it has to be known who calls: send Authorization: Bearer and a token")
+		return errors.Unauthenticated(noToken)
 	}
-	return errors.Forbidden("only %s may call this", p.who())
+	return errors.Forbidden(onlyOthers, p.who())
+}
+
+// What callers are told who are not let through.
+const (
+	badHeader  = "Authorization: expected Bearer and one token"
+	badToken   = "Authorization: the token is not good, or not any more: log in again"
+	noToken    = "it has to be known who calls: send Authorization: Bearer and a token" //nolint:gosec // no token
+	onlyOthers = "only %s may call this"
+)
+
+// IsAboutCaller tells whether the detail of an error says that its caller was not let through, rather than something that the
+// RPC has found out: a caller that asks about somebody else's credentials must not mix that up.
+func IsAboutCaller(detail string) bool {
+	switch detail {
+	case badHeader, badToken, noToken:
+		return true
+	}
+	before, after, _ := strings.Cut(onlyOthers, "%s")
+	return strings.HasPrefix(detail, before) && strings.HasSuffix(detail, after)
 }
 
 // trusts tells whether the caller may call about every customer.
 func (p Policy) trusts(c Caller) bool {
-	return c.Kind == Admin || c.Kind == Service && slices.Contains(p.Services, c.Service)
+	return c.Kind == Admin || c.Kind == Service && p.names(c.Service)
+}
+
+// names tells whether the policy names a service.
+func (p Policy) names(service string) bool {
+	switch service {
+	case gateway:
+		service = gatewayName
+	case gatewayName:
+		return false
+	}
+	return slices.Contains(p.Services, service)
 }
 
 // who says in words for whom a method is, without the services, which are nobody's business.

@@ -28,11 +28,14 @@ const (
 	Sold
 	// Other has an account that is none of these, which gives it no more than no account does.
 	Other
+	// Gateway is the gateway where it calls a service for a customer who has an API key. It is so in that one service and
+	// nobody in any other: the service gets to see the token, and whoever wrote it may not be trusted.
+	Gateway
 )
 
 // String says what the kind is called, as in a log.
 func (k Kind) String() string {
-	names := []string{"anonymous", "customer", "admin", "service", "sold service", "other"}
+	names := []string{"anonymous", "customer", "admin", "service", "sold service", "other", "gateway"}
 	if k < 0 || int(k) >= len(names) {
 		return "unknown"
 	}
@@ -57,8 +60,10 @@ const (
 	part = "platform/"
 	// Platform is the name of `micro server`.
 	Platform = part + "server"
-	// gateway is the service that policies of the kind gateway let through.
-	gateway = "gateway"
+	// gateway is the part that the gateway runs in, and gatewayName what policies call it. A service that somebody runs under
+	// that name is not it.
+	gateway     = part + "api"
+	gatewayName = "gateway"
 )
 
 // Caller is who makes a call.
@@ -67,7 +72,7 @@ type Caller struct {
 	// ID is the account's; a customer's is the customer's id. Empty when anonymous.
 	ID string
 	// Service is the name that a service runs under, without its version; empty for anybody else. A part of the platform
-	// has "platform/" before its name.
+	// has "platform/" before its name. A Gateway has the name of the service that it is for.
 	Service string
 }
 
@@ -92,12 +97,29 @@ func CallerOf(account *auth.Account) Caller {
 		c.Kind, c.Service = Service, name
 	case account.Type == typeService && account.Metadata[token.SoldKey] == "true" && name != "":
 		c.Kind, c.Service = Sold, name
+	case account.Type == typeService && name == "" && account.Metadata[token.GatewayKey] != "":
+		c.Kind, c.Service = Gateway, account.Metadata[token.GatewayKey]
 	}
 	return c
 }
 
 // registered is the name that a service has in the registry, and its tables and its configuration with it.
 func (c Caller) registered() string { return strings.TrimPrefix(c.Service, part) }
+
+// In is who the caller is in the service of a name: the gateway of another service is nobody there.
+func (c Caller) In(service string) Caller {
+	if c.Kind == Gateway && c.Service != service {
+		return Caller{Kind: Other, ID: c.ID}
+	}
+	return c
+}
+
+// Where a call of the gateway says for which customer it is, and with which key of theirs. From anybody else these mean
+// nothing, and handlers do not get to see them. They are written as they travel.
+const (
+	CustomerKey = "customer-id"
+	APIKeyKey   = "api-key-id"
+)
 
 // Part is the name of a part of the platform, as of its registry.
 func Part(name string) string { return part + name }

@@ -66,11 +66,12 @@ func TestCoreAuthorize(t *testing.T) {
 		"anonymous": {}, "customer": {Kind: auth.Customer, ID: "jane"}, "admin": {Kind: auth.Admin, ID: "admin"},
 		"service": {Kind: auth.Service, Service: "usage"}, "signup": {Kind: auth.Service, Service: "signup"},
 		"sold": {Kind: auth.Sold, Service: "weather"}, "other": {Kind: auth.Other, ID: "x"},
+		"gateway": {Kind: auth.Gateway, ID: "gateway/weather", Service: "weather"},
 	}
 	for name, may := range map[protoreflect.FullName][]string{
-		"auth.Auth.Token":            {"anonymous", "customer", "admin", "service", "signup", "sold", "other"},
+		"auth.Auth.Token":            {"anonymous", "customer", "admin", "service", "signup", "sold", "other", "gateway"},
 		"auth.Auth.Generate":         {"admin", "signup"},
-		"auth.Accounts.ChangeSecret": {"customer", "admin", "service", "signup", "sold", "other"},
+		"auth.Accounts.ChangeSecret": {"customer", "admin", "service", "signup", "sold", "other", "gateway"},
 		"registry.Registry.Register": {"admin", "service", "signup", "sold"},
 		"config.Config.Get":          {"admin", "service", "signup"},
 		"config.Config.Set":          {"admin"},

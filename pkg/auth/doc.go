@@ -14,7 +14,7 @@
 //	option (access.policy).public = {};                                   // everybody
 //	option (access.policy).customer = {id: "id", services: ["signup"]};   // the customer, admins, the services named
 //	option (access.policy).admin = {services: ["signup"]};                // admins, the services named
-//	option (access.policy).gateway = {};                                  // the gateway, and not even admins
+//	option (access.policy).gateway = {};                                  // the gateway for a customer, and not even admins
 //
 // pkg/service reads it when a handler is registered. An RPC that declares nothing, or a field that there is not, stops the
 // start. README.md has the policies of all services, made of their protos.
@@ -45,6 +45,15 @@
 // more. Nobody's token gets to it: the registry marks its nodes, and whoever calls it leaves the token out (package
 // direct). On one machine that is as far as it goes: a process of the same user can read the state directory, keys and
 // all. Code that nobody has read belongs on a machine, or in a container, of its own.
+//
+// # The gateway
+//
+// Customers call what is sold with an API key, which is no token: the gateway, a part of the API (pkg/gateway), finds out whose
+// it is. A policy that names "gateway" among its services means that part, "platform/api", and no service that somebody runs
+// under the name. The services that are sold it calls with another account for each of them, gateway/<service>, whose
+// secrets it derives from its own: what one of them is sent is good in that one only, and it can do no more with it than
+// call itself. There the gateway says in a header for which customer it calls, and that customer is the caller that the
+// handler sees. From anybody else the header means nothing, and does not get to the handler.
 //
 // # Who may be wrong, and for how long
 //

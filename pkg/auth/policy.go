@@ -26,7 +26,7 @@ const (
 	ForCustomer
 	// ForAdmin lets admins call and the services that are named.
 	ForAdmin
-	// ForGateway lets the gateway call.
+	// ForGateway lets the gateway call, for a customer, and not even admins.
 	ForGateway
 	// ForService lets every service of the platform call, and admins. Only RPCs of the platform itself are of this sort:
 	// what no service can do without.
@@ -47,6 +47,12 @@ func (a Access) String() string {
 // Outside tells whether a method is reachable from outside of the platform at all.
 func (a Access) Outside() bool { return a == ForPublic || a == ForCustomer }
 
+// WithKeyByName tells whether a method may be called for customers who have an API key: one that is the gateway's, or for
+// everybody. It goes by the name of an Access; false for a name that is none.
+func WithKeyByName(name string) bool {
+	return name == ForGateway.String() || name == ForPublic.String()
+}
+
 // OutsideByName is Outside for the name of an Access; false for a name that is none.
 func OutsideByName(name string) bool {
 	for a := ForNobody; a <= ForAccount; a++ {
@@ -64,7 +70,8 @@ const EndpointKey = "access"
 // Policy says who may call a method. The zero value lets nobody.
 type Policy struct {
 	Access Access
-	// Services are those that may call besides, about every customer.
+	// Services are those that may call besides, about every customer. "gateway" is the platform's gateway, and no service of
+	// that name.
 	Services []string
 	// Sold lets services that are sold call as well.
 	Sold bool

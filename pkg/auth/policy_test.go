@@ -46,7 +46,7 @@ func TestPolicyOf(t *testing.T) {
 	p := policies(t)
 	require.Equal(t, auth.ForPublic, p["Echo"].Access)
 	require.Equal(t, auth.ForAdmin, p["Manage"].Access)
-	require.Equal(t, []string{"trusted"}, p["Manage"].Services)
+	require.Equal(t, []string{"trusted", "gateway"}, p["Manage"].Services)
 	require.Equal(t, auth.ForGateway, p["Sell"].Access)
 	require.Equal(t, auth.ForCustomer, p["Own"].Access)
 	require.Equal(t, "owner.id", p["Own"].IDField())
@@ -85,7 +85,7 @@ func accounts(r *rapid.T) *microauth.Account {
 		Issuer:   rapid.SampledFrom([]string{"", "micro", "elsewhere"}).Draw(r, "issuer"),
 		Type:     rapid.SampledFrom([]string{"", "user", "service", "customer", "admin"}).Draw(r, "type"),
 		Scopes:   rapid.SliceOf(rapid.SampledFrom([]string{"admin", "service", "customer", "*"})).Draw(r, "scopes"),
-		Metadata: rapid.MapOf(rapid.SampledFrom([]string{"service", "admin"}), rapid.SampledFrom([]string{"", "trusted", "gateway", "other"})).Draw(r, "metadata"),
+		Metadata: rapid.MapOf(rapid.SampledFrom([]string{"service", "admin", "gateway"}), rapid.SampledFrom([]string{"", "trusted", "gateway", "platform/api", "other"})).Draw(r, "metadata"),
 	}
 }
 
@@ -107,9 +107,10 @@ func TestNobodyGetsMore(t *testing.T) {
 		service := func(name string) bool {
 			return ours && a.Type == "service" && slices.Contains(a.Scopes, "service") && a.Metadata["service"] == name
 		}
+		gateway := ours && a.Type == "service" && a.Metadata["gateway"] != "" && a.Metadata["service"] == ""
 		may := map[string]bool{
 			"Echo": true, "Own": admin || customer || service("trusted"), "Feed": admin || customer,
-			"Manage": admin || service("trusted"), "Sell": service("gateway"),
+			"Manage": admin || service("trusted") || service("platform/api"), "Sell": gateway,
 		}[name]
 
 		p, caller := declared[name], auth.CallerOf(a)
@@ -159,6 +160,16 @@ func TestCallerFrom(t *testing.T) {
 	require.Equal(t, auth.Caller{}, auth.CallerFrom(t.Context()))
 	jane := auth.Caller{Kind: auth.Customer, ID: "jane"}
 	require.Equal(t, jane, auth.CallerFrom(auth.WithCaller(t.Context(), jane)))
+}
+
+func TestGatewayIsSoInOneServiceOnly(t *testing.T) {
+	t.Parallel()
+	caller := auth.CallerOf(token.GatewayAccount("weather"))
+	require.Equal(t, auth.Caller{Kind: auth.Gateway, ID: "gateway/weather", Service: "weather"}, caller)
+	require.Equal(t, caller, caller.In("weather"))
+	require.Equal(t, auth.Caller{Kind: auth.Other, ID: "gateway/weather"}, caller.In("maps"))
+	jane := auth.Caller{Kind: auth.Customer, ID: "jane"}
+	require.Equal(t, jane, jane.In("maps"))
 }
 
 func TestServiceAccount(t *testing.T) {

@@ -3,12 +3,14 @@ package service_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"testing"
 
 	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/context/metadata"
 	debug "github.com/micro/micro/v3/service/debug/handler"
 	"github.com/micro/micro/v3/service/server"
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	access "github.com/m3o/backend/pkg/auth"
+	"github.com/m3o/backend/pkg/auth/token"
 	pb "github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/service"
 	"github.com/m3o/backend/pkg/service/direct"
@@ -83,7 +86,10 @@ var accounts = map[string]*auth.Account{
 	"admin":           servicetest.Admin,
 	"trusted":         servicetest.Service("trusted"),
 	"another service": servicetest.Service("other"),
-	"gateway":         servicetest.Service("gateway"),
+	"gateway":         token.GatewayAccount("guarded"),
+	"another gateway": token.GatewayAccount("other"),
+	"gateway's part":  servicetest.Service("gateway"),
+	"called gateway":  token.ServiceAccount("service/gateway/latest", "gateway"),
 	"platform":        servicetest.Service(access.Platform),
 	"other namespace": {ID: jane, Type: "customer", Issuer: "elsewhere"},
 	"user":            {ID: jane, Type: "user", Issuer: "micro"},
@@ -98,7 +104,7 @@ func TestWhoMayCall(t *testing.T) {
 	c, h := setupGuarded(t)
 	for endpoint, allowed := range map[string][]string{
 		"Guarded.Own":    {"customer", "scoped customer", "admin", "trusted"},
-		"Guarded.Manage": {"admin", "trusted"},
+		"Guarded.Manage": {"admin", "trusted", "gateway's part"},
 		"Guarded.Sell":   {"gateway"},
 		"Debug.Health":   slices.Collect(maps.Keys(accounts)),
 		"Debug.Stats":    {"admin"},
@@ -106,7 +112,7 @@ func TestWhoMayCall(t *testing.T) {
 		"Debug.Trace":    {"admin"},
 	} {
 		for name, account := range accounts {
-			_, err := c.As(account).JSON(t.Context(), endpoint, `{}`)
+			_, err := c.As(account).JSON(of(t.Context(), jane), endpoint, `{}`)
 			switch {
 			case slices.Contains(allowed, name):
 				require.NoError(t, err, "%s by %s", endpoint, name)
@@ -117,7 +123,66 @@ func TestWhoMayCall(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, h.seen, 4+2+1, "nobody else has reached a handler")
+	require.Len(t, h.seen, 4+3+1, "nobody else has reached a handler")
+}
+
+// of is a context for calls that say for which customer they are.
+func of(ctx context.Context, customer string) context.Context {
+	return metadata.MergeContext(ctx, metadata.Metadata{access.CustomerKey: customer, access.APIKeyKey: "key"}, true)
+}
+
+// Where the gateway calls, the handler sees the customer, and the key; what anybody else says of that it does not see.
+func TestGatewayCallsForACustomer(t *testing.T) {
+	t.Parallel()
+	h := &sold{seen: make(chan [4]string, 1)}
+	c := servicetest.Serve(t, "guarded", func(s server.Server) error {
+		return errors.Join(pb.RegisterGuardedHandler(s, h), pb.RegisterCounterHandler(s, h))
+	})
+	gateway := c.As(token.GatewayAccount("guarded"))
+	for _, endpoint := range []string{"Guarded.Sell", "Counter.Read"} {
+		_, err := gateway.JSON(of(t.Context(), joe), endpoint, `{}`)
+		require.NoError(t, err)
+		require.Equal(t, [4]string{"customer", joe, joe, "key"}, <-h.seen, endpoint)
+	}
+	for name, ctx := range map[string]context.Context{"missing": t.Context(), "empty": of(t.Context(), "")} {
+		_, err := gateway.JSON(ctx, "Guarded.Sell", `{}`)
+		servicetest.RequireError(t, err, 400, "guarded.Guarded.Sell", "customer-id: expected the id of the customer")
+		require.Empty(t, h.seen, name)
+	}
+	for kind, account := range map[string]*auth.Account{
+		"anonymous": nil, "admin": servicetest.Admin, "service": servicetest.Service("gateway"), "other": token.GatewayAccount("other"),
+	} {
+		_, err := c.As(account).JSON(of(t.Context(), joe), "Counter.Read", `{}`)
+		require.NoError(t, err)
+		seen := <-h.seen
+		require.Equal(t, [3]string{kind, "", ""}, [3]string{seen[0], seen[2], seen[3]})
+	}
+	_, err := gateway.JSON(of(t.Context(), joe), "Guarded.Own", `{}`)
+	servicetest.RequireError(t, err, 403, "guarded.Guarded.Own", "only a customer or an admin")
+}
+
+// sold tells who calls it, and what it has learned of the customer and the key.
+type sold struct {
+	guarded
+	pb.CounterHandler
+	seen chan [4]string
+}
+
+func (s *sold) tell(ctx context.Context) {
+	caller := access.CallerFrom(ctx)
+	customer, _ := metadata.Get(ctx, access.CustomerKey)
+	key, _ := metadata.Get(ctx, access.APIKeyKey)
+	s.seen <- [4]string{caller.Kind.String(), caller.ID, customer, key}
+}
+
+func (s *sold) Sell(ctx context.Context, _ *pb.SellRequest, _ *pb.SellResponse) error {
+	s.tell(ctx)
+	return nil
+}
+
+func (s *sold) Read(ctx context.Context, _ *pb.ReadRequest, _ *pb.ReadResponse) error {
+	s.tell(ctx)
+	return nil
 }
 
 // Who may not call is not told what is wrong with the request.

@@ -17,8 +17,7 @@ import (
 // look for that. It is one context instead of a chain of four, and makes what most handlers never ask for when one does.
 type callContext struct {
 	context.Context
-	caller  auth.Caller
-	account *microauth.Account // nil for somebody anonymous; other calls have it too, so that it must not be changed
+	identity
 
 	header      micrometadata.Metadata
 	headerOnce  sync.Once
@@ -53,7 +52,10 @@ func (c *callContext) metadata() micrometadata.Metadata {
 		came := lookup.Incoming(c.Context)
 		c.header = make(micrometadata.Metadata, len(came)+1)
 		for key, values := range came {
-			if key != "timeout" {
+			switch {
+			case key == "timeout":
+			case !c.byGateway && (key == auth.CustomerKey || key == auth.APIKeyKey): // anybody may have written it
+			default:
 				c.header[key] = strings.Join(values, ", ")
 			}
 		}

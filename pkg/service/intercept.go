@@ -11,6 +11,7 @@ import (
 
 	microauth "github.com/micro/micro/v3/service/auth"
 	microerrors "github.com/micro/micro/v3/service/errors"
+	"github.com/micro/micro/v3/util/auth/namespace"
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -54,8 +55,8 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 	defer s.drain.leave()
 
 	// Before anything of the body is looked at: who may not call is told nothing else.
-	caller, account, err := s.authorize(call, m)
-	call.By(telemetry.Caller{Kind: caller.Kind.String(), Service: caller.Service})
+	who, err := s.authorize(call, m)
+	call.By(telemetry.Caller{Kind: who.caller.Kind.String(), Service: who.caller.Service})
 	if err != nil {
 		return err
 	}
@@ -65,29 +66,55 @@ func (s *Server) serve(srv any, ss grpc.ServerStream, m *method, call *telemetry
 	}
 	if m.unary != nil {
 		c := &unaryCall{unary: m.unary, stream: decodingStream{ServerStream: ss, method: m, format: enc}}
-		c.stream.ctx.Context, c.stream.ctx.caller, c.stream.ctx.account = call, caller, account
+		c.stream.ctx.Context, c.stream.ctx.identity = call, who
 		return c.answer()
 	}
 	stream := &decodingStream{ServerStream: ss, method: m, format: enc}
-	stream.ctx.Context, stream.ctx.caller, stream.ctx.account = decodedAlready(call), caller, account
+	stream.ctx.Context, stream.ctx.identity = decodedAlready(call), who
 	if err = next(srv, stream); err != nil && stream.refused != nil {
 		err = stream.refused // whatever the handler of a stream has made of it
 	}
 	return err
 }
 
-// authorize tells who calls, and with which account, or why they may not.
-func (s *Server) authorize(ctx context.Context, m *method) (auth.Caller, *microauth.Account, error) {
-	var account *microauth.Account
+// identity is who makes a call, and how that is known.
+type identity struct {
+	caller  auth.Caller
+	account *microauth.Account // nil for somebody anonymous; other calls have it too, so that it must not be changed
+	// byGateway says that the gateway has found out who calls.
+	byGateway bool
+}
+
+// authorize tells who calls, or why they may not.
+func (s *Server) authorize(ctx context.Context, m *method) (identity, error) {
+	var who identity
 	inspect := func(token string) (_ *microauth.Account, err error) {
-		account, err = s.inspect(token)
-		return account, err
+		who.account, err = s.inspect(token)
+		return who.account, err
 	}
-	caller, err := auth.Authenticate(inspect, lookup.Incoming(ctx)["authorization"])
+	came := lookup.Incoming(ctx)
+	caller, err := auth.Authenticate(inspect, came["authorization"])
 	if err != nil {
-		return auth.Caller{}, nil, err
+		return identity{}, err
 	}
-	return caller, account, m.policy.Authorize(caller)
+	who.caller = caller.In(s.name)
+	if err := m.policy.Authorize(who.caller); err != nil || who.caller.Kind != auth.Gateway {
+		return who, err
+	}
+	return customerOf(came[auth.CustomerKey])
+}
+
+// customerOf is the customer for whom the gateway calls, who may then do what the gateway may.
+func customerOf(header []string) (identity, error) {
+	if len(header) != 1 || header[0] == "" {
+		return identity{}, microerrors.BadRequest("", "%s: expected the id of the customer", auth.CustomerKey)
+	}
+	id := header[0]
+	return identity{
+		caller:    auth.Caller{Kind: auth.Customer, ID: id},
+		account:   &microauth.Account{ID: id, Type: "customer", Issuer: namespace.DefaultNamespace},
+		byGateway: true,
+	}, nil
 }
 
 const (

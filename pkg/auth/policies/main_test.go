@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 | RPC | for | whose, by | only an admin gives | and for the services | over HTTP |
 |---|---|---|---|---|---|
 | ` + "`servicetest.Guarded.Feed` | the customer, admins | `id` |  |  | yes |" + `
-| ` + "`servicetest.Guarded.Manage` | admins |  |  | `trusted` | no |" + `
+| ` + "`servicetest.Guarded.Manage` | admins |  |  | `trusted`, `gateway` | no |" + `
 | ` + "`servicetest.Guarded.Own` | the customer, admins | `owner.id` | `email`, `owner.numbers` | `trusted` | yes |" + `
 | ` + "`servicetest.Guarded.Sell` | the gateway |  |  |  | no |" + `
 | ` + "`servicetest.Pipes.Flow` | everybody |  |  |  | yes |" + `

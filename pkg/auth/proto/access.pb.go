@@ -137,7 +137,7 @@ type Policy_Admin struct {
 }
 
 type Policy_Gateway struct {
-	// The gateway alone, which has found out who calls and counts the call.
+	// The gateway alone, which has found out who calls and counts the call. The handler sees the customer as the caller.
 	Gateway *Gateway `protobuf:"bytes,4,opt,name=gateway,proto3,oneof"`
 }
 
@@ -195,7 +195,8 @@ type Customer struct {
 	// Paths of fields that a customer may not give, such as an address beside the id, which cannot be compared with who
 	// calls.
 	AdminFields []string `protobuf:"bytes,2,rep,name=admin_fields,json=adminFields,proto3" json:"admin_fields,omitempty"`
-	// The services that may call about every customer, by the names that they run under.
+	// The services that may call about every customer, by the names that they run under; "gateway" is the gateway, which is a
+	// part of the platform.
 	Services      []string `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -255,7 +256,7 @@ func (x *Customer) GetServices() []string {
 // Admin lets admins call, and the services that are named.
 type Admin struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The services, by the names that they run under.
+	// The services, by the names that they run under; "gateway" is the gateway, which is a part of the platform.
 	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -22,6 +22,8 @@ const (
 	ServiceKey = "service"
 	// SoldKey is "true" for a service that is sold.
 	SoldKey = "sold"
+	// GatewayKey is the name of the one service that the gateway is the gateway in.
+	GatewayKey = "gateway"
 )
 
 // ErrSecret is the answer to a derived id whose secret is another one, and to an id that is none.
@@ -36,6 +38,7 @@ const below = "services"
 // The forms of ids.
 var (
 	platformID = regexp.MustCompile(`^platform/[a-z][a-z0-9-]{0,62}$`)
+	gatewayID  = regexp.MustCompile(`^gateway/([a-z][a-z0-9-]{0,62})$`)
 	serviceID  = regexp.MustCompile(`^(service|sold)/([a-z][a-z0-9-]{0,62})/[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 )
 
@@ -64,13 +67,34 @@ func LoadRoot(dir string) (Root, error) {
 	return root, nil
 }
 
-// Secret returns the secret of an id: platform/<name>, or one of those of Services. It is empty for an id that is none,
-// and nobody logs in with that.
+// Secret returns the secret of an id: platform/<name>, one of those of GatewaySecret, or one of those of Services. It is
+// empty for an id that is none, and nobody logs in with that.
 func (r Root) Secret(id string) string {
-	if platformID.MatchString(id) && len(r) == rootBytes {
+	if len(r) != rootBytes {
+		return "" // of a root that was never loaded nothing is derived
+	}
+	switch {
+	case platformID.MatchString(id):
 		return encodeSecret(derive(r, id))
+	case gatewayID.MatchString(id):
+		return GatewaySecret(r.Secret(gatewayPart), id)
 	}
 	return r.Services().Secret(id)
+}
+
+// gatewayPart is the part of the platform that the gateway runs in.
+const gatewayPart = "platform/api"
+
+// GatewayID is the id of the gateway in the service of a name.
+func GatewayID(service string) string { return "gateway/" + service }
+
+// GatewaySecret returns the secret of gateway/<service>, made of that of the part of the platform that the gateway runs in,
+// which so needs no other. It is empty for an id that is none.
+func GatewaySecret(own, id string) string {
+	if own == "" || !gatewayID.MatchString(id) {
+		return ""
+	}
+	return encodeSecret(derive([]byte(own), id))
 }
 
 // Services returns the secret of the runtime.
@@ -91,6 +115,9 @@ func (r Root) Account(id, secret string) (*auth.Account, error) {
 	if platformID.MatchString(id) {
 		return ServiceAccount(id, id), nil
 	}
+	if parts := gatewayID.FindStringSubmatch(id); parts != nil {
+		return GatewayAccount(parts[1]), nil
+	}
 	parts := serviceID.FindStringSubmatch(id)
 	account := ServiceAccount(id, parts[2])
 	if parts[1] == "sold" {
@@ -105,6 +132,15 @@ func ServiceAccount(id, name string) *auth.Account {
 	return &auth.Account{
 		ID: id, Name: id, Type: "service", Issuer: namespace.DefaultNamespace, Scopes: []string{"service"},
 		Metadata: map[string]string{ServiceKey: name},
+	}
+}
+
+// GatewayAccount is the account of the gateway in the service of a name. It has no scope: it is nobody in any other.
+func GatewayAccount(service string) *auth.Account {
+	id := GatewayID(service)
+	return &auth.Account{
+		ID: id, Name: id, Type: "service", Issuer: namespace.DefaultNamespace,
+		Metadata: map[string]string{GatewayKey: service},
 	}
 }
 

@@ -57,6 +57,10 @@ func TestDerivedAccounts(t *testing.T) {
 			microauth.Account{Metadata: map[string]string{"service": "weather", "sold": "true"}},
 			auth.Caller{Kind: auth.Sold, ID: "sold/weather/latest", Service: "weather"},
 		},
+		"gateway/weather": {
+			microauth.Account{Metadata: map[string]string{"gateway": "weather"}},
+			auth.Caller{Kind: auth.Gateway, ID: "gateway/weather", Service: "weather"},
+		},
 	} {
 		want := tc.account
 		want.ID, want.Name, want.Type, want.Issuer = id, id, "service", "micro"
@@ -94,11 +98,28 @@ func TestServicesDeriveTheirOwnOnly(t *testing.T) {
 	}
 }
 
+// The API derives the secrets of the gateway of its own, and nobody else can.
+func TestGatewaySecrets(t *testing.T) {
+	t.Parallel()
+	r := root(t)
+	own := r.Secret("platform/api")
+	require.Equal(t, r.Secret("gateway/weather"), token.GatewaySecret(own, "gateway/weather"))
+	require.NotEqual(t, r.Secret("gateway/weather"), r.Secret("gateway/maps"))
+	for _, other := range []string{"", r.Secret("platform/proxy"), r.Secret("service/api/latest"), r.Services().String()} {
+		_, err := r.Account("gateway/weather", token.GatewaySecret(other, "gateway/weather"))
+		require.Equal(t, token.ErrSecret, err)
+	}
+	for _, id := range []string{"platform/api", "service/weather/latest", "gateway/", "gateway/weather/latest", "gateway/Weather"} {
+		require.Empty(t, token.GatewaySecret(own, id))
+	}
+	require.Empty(t, r.Services().Secret("gateway/weather"))
+}
+
 // Of a root that was never loaded, everybody could derive secrets.
 func TestNoRootDerivesNothing(t *testing.T) {
 	t.Parallel()
 	for _, r := range []token.Root{nil, {}, token.Root("short")} {
-		for _, id := range []string{"platform/server", "service/customers/latest"} {
+		for _, id := range []string{"platform/server", "service/customers/latest", "gateway/weather"} {
 			require.Empty(t, r.Secret(id))
 			_, err := r.Account(id, "")
 			require.Equal(t, token.ErrSecret, err)
@@ -112,10 +133,10 @@ func TestIDs(t *testing.T) {
 	t.Parallel()
 	r := root(t)
 	name, version := `[a-z][a-z0-9-]{0,62}`, `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`
-	form := regexp.MustCompile(`\A(?:platform/` + name + `|(?:service|sold)/` + name + `/` + version + `)\z`)
+	form := regexp.MustCompile(`\A(?:(?:platform|gateway)/` + name + `|(?:service|sold)/` + name + `/` + version + `)\z`)
 	part := rapid.OneOf(
 		rapid.StringMatching(`[a-zA-Z0-9._-]{0,65}`),
-		rapid.SampledFrom([]string{"platform", "service", "sold", "customers", "latest", "..", "", "a/b", "a\n", "\n", "é", "a b", "%2f"}),
+		rapid.SampledFrom([]string{"platform", "service", "sold", "gateway", "customers", "latest", "..", "", "a/b", "a\n", "\n", "é", "a b", "%2f"}),
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		id := strings.Join(rapid.SliceOfN(part, 1, 4).Draw(t, "parts"), "/")
@@ -129,6 +150,8 @@ func TestIDs(t *testing.T) {
 		require.NoError(t, err)
 		if rest, ok := strings.CutPrefix(id, "platform/"); ok {
 			require.Equal(t, "platform/"+rest, account.Metadata[token.ServiceKey])
+		} else if rest, ok := strings.CutPrefix(id, "gateway/"); ok {
+			require.Equal(t, map[string]string{token.GatewayKey: rest}, account.Metadata)
 		} else {
 			require.Equal(t, strings.Split(id, "/")[1], account.Metadata[token.ServiceKey])
 			require.NotContains(t, account.Metadata[token.ServiceKey], "/")

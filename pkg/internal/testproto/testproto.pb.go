@@ -2499,12 +2499,13 @@ const file_pkg_internal_testproto_testproto_proto_rawDesc = "" +
 	"\x05Reset\x12\x19.servicetest.ResetRequest\x1a\x1a.servicetest.ResetResponse\"\t\xc2\xf3\x18\x02\n" +
 	"\x00\x90\x02\x02\x12@\n" +
 	"\x03Add\x12\x17.servicetest.AddRequest\x1a\x18.servicetest.AddResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x002\xe0\x02\n" +
+	"\x002\xe9\x02\n" +
 	"\aGuarded\x12l\n" +
 	"\x03Own\x12\x17.servicetest.OwnRequest\x1a\x18.servicetest.OwnResponse\"2\xc2\xf3\x18+\x12)\n" +
-	"\bowner.id\x12\x05email\x12\rowner.numbers\x1a\atrusted\x90\x02\x01\x12R\n" +
-	"\x06Manage\x12\x1a.servicetest.ManageRequest\x1a\x1b.servicetest.ManageResponse\"\x0f\xc2\xf3\x18\v\x1a\t\n" +
-	"\atrusted\x12C\n" +
+	"\bowner.id\x12\x05email\x12\rowner.numbers\x1a\atrusted\x90\x02\x01\x12[\n" +
+	"\x06Manage\x12\x1a.servicetest.ManageRequest\x1a\x1b.servicetest.ManageResponse\"\x18\xc2\xf3\x18\x14\x1a\x12\n" +
+	"\atrusted\n" +
+	"\agateway\x12C\n" +
 	"\x04Sell\x12\x18.servicetest.SellRequest\x1a\x19.servicetest.SellResponse\"\x06\xc2\xf3\x18\x02\"\x00\x12N\n" +
 	"\x04Feed\x12\x18.servicetest.FeedRequest\x1a\x19.servicetest.FeedResponse\"\r\xc2\xf3\x18\x06\x12\x04\n" +
 	"\x02id\x90\x02\x01(\x010\x012\x9e\x01\n" +

@@ -18,6 +18,8 @@ import (
 type Config struct {
 	Client   client.Client
 	Services Finder
+	// Gateway lets calls with an API key through; without one there are none.
+	Gateway Gateway
 	// Version is what GET / answers.
 	Version  string
 	Settings Settings
@@ -51,7 +53,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	calls := &calls{config: config, nodes: newNodes(config.Services)}
 	// In the order in which a request meets them.
-	return chain(router(root, calls),
+	return chain(router(root, &sold{calls: calls, gateway: config.Gateway}, calls),
 		withRequestID,
 		accessLog(config.Log),
 		secured,
@@ -71,13 +73,16 @@ func chain(h http.Handler, all ...middleware) http.Handler {
 }
 
 // router chooses who answers. It is no http.ServeMux because that answers in plain text and redirects.
-func router(root, calls http.Handler) http.Handler {
+func router(root, sold, calls http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isProbe(r) {
+		switch {
+		case isProbe(r):
 			root.ServeHTTP(w, r)
-			return
+		case isWithKey(r.URL.EscapedPath()):
+			sold.ServeHTTP(w, r)
+		default:
+			calls.ServeHTTP(w, r)
 		}
-		calls.ServeHTTP(w, r)
 	})
 }
 
@@ -120,12 +125,17 @@ func (c *calls) call(w http.ResponseWriter, r *http.Request) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
+	return c.forward(metadata.NewContext(r.Context(), md), to, body)
+}
+
+// forward makes an RPC, and returns its answer.
+func (c *calls) forward(ctx context.Context, to route, body json.RawMessage) (json.RawMessage, error) {
 	timeout := c.config.Settings.timeout()
-	ctx, cancel := context.WithTimeout(metadata.NewContext(r.Context(), md), timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	request := c.config.Client.NewRequest(to.service, to.endpoint, &body, client.WithContentType("application/json"))
 	var response json.RawMessage
-	err = c.config.Client.Call(ctx, request, &response,
+	err := c.config.Client.Call(ctx, request, &response,
 		client.WithRequestTimeout(timeout))
 	if err != nil && errors.FromError(err).Id == clientID {
 		c.nodes.suspect(to.service)

@@ -10,6 +10,7 @@ import (
 // endpoint is what the registry says of one endpoint.
 type endpoint struct {
 	outside bool            // it is reachable from outside
+	withKey bool            // it may be called for a customer who has an API key
 	safe    bool            // calling it changes nothing
 	truths  map[string]bool // the parameters that are true or false: a query does not tell them from text
 }
@@ -22,11 +23,13 @@ func endpointsOf(services []*registry.Service) map[string]endpoint {
 		for _, e := range s.Endpoints {
 			found := endpoint{
 				outside: auth.OutsideByName(e.Metadata[auth.EndpointKey]),
+				withKey: auth.WithKeyByName(e.Metadata[auth.EndpointKey]),
 				safe:    e.Metadata[direct.LevelKey] == direct.Safe,
 				truths:  make(map[string]bool),
 			}
 			if before, ok := endpoints[e.Name]; ok {
 				found.outside = found.outside && before.outside
+				found.withKey = found.withKey && before.withKey
 				found.safe = found.safe && before.safe
 				found.truths = before.truths
 			}

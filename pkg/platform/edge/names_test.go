@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/m3o/backend/pkg/gateway"
 )
 
 // What names are is easier to see in an expression, which takes ten times as long to say no.
@@ -20,7 +22,7 @@ func TestNamesAreThoseOfTheExpressions(t *testing.T) {
 		pattern string
 		letters string
 	}{
-		"part": {isPart, `^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`, `[aZ09\-_. ]`},
+		"part": {gateway.IsPart, `^[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$`, `[aZ09\-_. ]`},
 		"name": {isName, `^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, `[azA09\-_. ]`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -36,8 +38,8 @@ func TestNamesAreThoseOfTheExpressions(t *testing.T) {
 		label := strings.Repeat("a", n)
 		require.Equal(t, n <= 63, isName(label))
 		require.Equal(t, n <= 63, isName(label+".example"))
-		require.True(t, isPart(label))
-		require.False(t, isPart(label+"xx"))
+		require.True(t, gateway.IsPart(label))
+		require.False(t, gateway.IsPart(label+"xx"))
 	}
 }
 

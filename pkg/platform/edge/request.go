@@ -105,12 +105,7 @@ func queryOf(r *http.Request, truths map[string]bool) (json.RawMessage, error) {
 // metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge. Its
 // keys are written as they go out.
 func metadataOf(r *http.Request) (metadata.Metadata, error) {
-	from := originOf(r.Context())
-	md := metadata.Metadata{
-		"micro-namespace": registry.DefaultDomain,
-		"x-forwarded-for": from.peer,
-		"x-request-id":    from.id,
-	}
+	md := originMetadata(r)
 	switch authorization := r.Header.Values("Authorization"); len(authorization) {
 	case 0:
 	case 1:
@@ -120,6 +115,16 @@ func metadataOf(r *http.Request) (metadata.Metadata, error) {
 		return nil, errors.BadRequest(id, "Authorization: expected it once")
 	}
 	return md, nil
+}
+
+// originMetadata is what every service learns of an HTTP request.
+func originMetadata(r *http.Request) metadata.Metadata {
+	from := originOf(r.Context())
+	return metadata.Metadata{
+		"micro-namespace": registry.DefaultDomain,
+		"x-forwarded-for": from.peer,
+		"x-request-id":    from.id,
+	}
 }
 
 // peer is the IP address that the request came from, without a port; empty where that is not known.

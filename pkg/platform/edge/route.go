@@ -1,33 +1,23 @@
 package edge
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/m3o/backend/pkg/gateway"
+)
 
 // route is the RPC that a path stands for.
 type route struct{ service, endpoint string }
 
-// isPart tells whether a part of a path can be part of a service's or a method's name: letters and digits, a letter first,
-// and hyphens between them.
-func isPart(s string) bool {
-	if len(s) > maxPart || s == "" || !isLetter(s[0]) {
-		return false
-	}
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case isLetter(c), isDigit(c):
-		case c == '-' && s[i-1] != '-' && i+1 < len(s):
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// maxPart is how many bytes a part of a path may have.
-const maxPart = 64
-
-func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
-
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// withKey is the first part of the paths of calls with an API key; no service can have that name over HTTP.
+const withKey = "v1"
+
+// isWithKey tells whether a path, as it stands in the request, is one of a call with an API key.
+func isWithKey(path string) bool {
+	return path == "/"+withKey || strings.HasPrefix(path, gateway.Prefix)
+}
 
 // routeOf translates as Micro's API does: /customers/Create is Customers.Create of the service customers,
 // /customers/Keys/VerifyKey is Keys.VerifyKey of the same. Words may be written in lower case and with hyphens:
@@ -38,21 +28,10 @@ func routeOf(path string) (route, bool) {
 		return route{}, false
 	}
 	for _, p := range parts {
-		if !isPart(p) {
+		if !gateway.IsPart(p) {
 			return route{}, false
 		}
 	}
-	return route{service: parts[0], endpoint: camel(parts[len(parts)-2]) + "." + camel(parts[len(parts)-1])}, true
-}
-
-// camel turns verify-key into VerifyKey.
-func camel(s string) string {
-	if !strings.Contains(s, "-") {
-		return strings.ToUpper(s[:1]) + s[1:]
-	}
-	var b strings.Builder
-	for word := range strings.SplitSeq(s, "-") {
-		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
-	}
-	return b.String()
+	handler, method := gateway.Canonical(parts[len(parts)-2]), gateway.Canonical(parts[len(parts)-1])
+	return route{service: parts[0], endpoint: handler + "." + method}, parts[0] != withKey
 }

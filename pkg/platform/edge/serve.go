@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/micro/micro/v3/service/auth"
 	"github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/config"
 	configclient "github.com/micro/micro/v3/service/config/client"
@@ -16,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/net/netutil"
 
+	"github.com/m3o/backend/pkg/gateway"
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/service"
@@ -39,8 +41,13 @@ func Serve(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	keyed, err := newGateway(srv, settings)
+	if err != nil {
+		return err
+	}
 	handler, err := New(Config{
 		Client: client.DefaultClient, Services: registry.DefaultRegistry, Version: ctx.App.Version, Settings: settings,
+		Gateway: keyed,
 	})
 	if err != nil {
 		return err
@@ -59,7 +66,20 @@ func Serve(ctx *cli.Context) error {
 	err = srv.Run()
 	stopping, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	return errors.Join(err, server.Shutdown(stopping))
+	return errors.Join(err, server.Shutdown(stopping), keyed.Close())
+}
+
+// newGateway returns the gateway of this process, which calls other services as the API does.
+func newGateway(srv *service.Service, settings Settings) (*gateway.Gateway, error) {
+	config := gateway.Services(client.DefaultClient, auth.DefaultAuth.Options().Secret)
+	config.Dir, config.JournalBytes = state.Journal(), settings.Gateway.JournalBytes
+	config.Registerer = srv.Recorder().Registry()
+	g, err := gateway.New(config)
+	if err != nil {
+		return nil, err
+	}
+	srv.Check("gateway", g.Check)
+	return g, nil
 }
 
 // readSettings reads the settings as any service does, from the service "config". A core process would read its own store

@@ -18,6 +18,8 @@ const (
 	maxTimeout     = 300
 	maxConnections = 65536
 	maxListed      = 100 // origins, or hosts
+	minJournal     = 16 << 20
+	maxJournal     = 64 << 30
 )
 
 // Settings is what an operator can configure, under micro.api.
@@ -31,7 +33,15 @@ type Settings struct {
 	// TimeoutSeconds is how long a service may take to answer.
 	TimeoutSeconds int `json:"timeout_seconds"`
 	// MaxConnections is how many connections are served at a time; others wait.
-	MaxConnections int `json:"max_connections"`
+	MaxConnections int             `json:"max_connections"`
+	Gateway        GatewaySettings `json:"gateway"`
+}
+
+// GatewaySettings is what can be configured of calls with an API key.
+type GatewaySettings struct {
+	// JournalBytes is how much of the disk may be taken by calls that usage has not been told of. When all of it is, no more
+	// are let through.
+	JournalBytes int64 `json:"journal_bytes"`
 }
 
 // CORSSettings says which web pages may call.
@@ -43,7 +53,8 @@ type CORSSettings struct {
 // DefaultSettings is what holds where nothing is configured: no page of another site may call, and only loopback names are
 // good.
 func DefaultSettings() Settings {
-	return Settings{MaxBodyBytes: 4 << 20, TimeoutSeconds: 30, MaxConnections: 4096}
+	return Settings{MaxBodyBytes: 4 << 20, TimeoutSeconds: 30, MaxConnections: 4096,
+		Gateway: GatewaySettings{JournalBytes: 256 << 20}}
 }
 
 // Validate returns an error that names the key that is wrong and says what was expected of it.
@@ -73,6 +84,9 @@ func (s Settings) Validate() error {
 	}
 	if s.MaxConnections < 1 || s.MaxConnections > maxConnections {
 		return fmt.Errorf("max_connections: expected a number from 1 to %d", maxConnections)
+	}
+	if s.Gateway.JournalBytes < minJournal || s.Gateway.JournalBytes > maxJournal {
+		return fmt.Errorf("gateway.journal_bytes: expected a number from %d to %d", minJournal, maxJournal)
 	}
 	return nil
 }

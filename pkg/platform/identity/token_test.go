@@ -110,6 +110,7 @@ func TestDerivedAccountsLogIn(t *testing.T) {
 		"platform/server":          {Kind: access.Service, ID: "platform/server", Service: "platform/server"},
 		"service/customers/latest": {Kind: access.Service, ID: "service/customers/latest", Service: "customers"},
 		"sold/weather/latest":      {Kind: access.Sold, ID: "sold/weather/latest", Service: "weather"},
+		"gateway/weather":          {Kind: access.Gateway, ID: "gateway/weather", Service: "weather"},
 	} {
 		issued, err := f.logInAs(id, f.Root.Secret(id))
 		require.NoError(t, err)

@@ -88,8 +88,9 @@ func validMetadata(metadata map[string]string) error {
 			return errors.Invalid("metadata", "keys must have 1 to %d characters, values at most %d", maxMetadataKey, maxMetadataValue)
 		}
 		switch key {
-		case token.ServiceKey, token.SoldKey, token.SessionKey:
-			return errors.Invalid("metadata", "the keys %s, %s and %s are the platform's", token.ServiceKey, token.SoldKey, token.SessionKey)
+		case token.ServiceKey, token.SoldKey, token.GatewayKey, token.SessionKey:
+			return errors.Invalid("metadata", "the keys %s, %s, %s and %s are the platform's",
+				token.ServiceKey, token.SoldKey, token.GatewayKey, token.SessionKey)
 		}
 	}
 	return nil

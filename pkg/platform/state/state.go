@@ -88,6 +88,9 @@ func StandIn(name string) string { return filepath.Join(Dir(), "stand-ins", name
 // Binaries is the directory of the executables that the runtime keeps.
 func Binaries() string { return filepath.Join(Dir(), "services") }
 
+// Journal is the directory where the gateway keeps what it has let through until usage has been told of it.
+func Journal() string { return filepath.Join(Dir(), "gateway") }
+
 // Keys is the directory of the keys that tokens are signed and checked with.
 func Keys() string { return filepath.Join(Dir(), "keys") }
 

@@ -34,7 +34,7 @@ func (c *Client) Call(ctx context.Context, req client.Request, rsp any, opts ...
 		o(&out.settings)
 	}
 	var room [2 * usualHeader]string
-	header := c.header(ctx, out.settings.AuthToken, room[:0])
+	header := c.header(ctx, req.Service(), out.settings.AuthToken, room[:0])
 	if deadline, ok := ctx.Deadline(); ok {
 		out.settings.RequestTimeout = time.Until(deadline)
 	} else {

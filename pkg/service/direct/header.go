@@ -22,7 +22,7 @@ const usualHeader = 12
 
 // header adds to pairs what an outgoing call sends along: what is known of the call that it is made for travels on, as Micro
 // has it, and with the own token the call is the service's own.
-func (c *Client) header(ctx context.Context, ownToken bool, pairs []string) []string {
+func (c *Client) header(ctx context.Context, service string, ownToken bool, pairs []string) []string {
 	md, traceparent := telemetry.Outgoing(ctx)
 	begin, known := len(pairs), false
 	var namespace, token string
@@ -32,7 +32,9 @@ func (c *Client) header(ctx context.Context, ownToken bool, pairs []string) []st
 	if traceparent != "" {
 		pairs = append(pairs, telemetry.Header, traceparent)
 	}
-	if token != "" {
+	if t := tokenFor(ctx, service); t != nil {
+		pairs = append(pairs, authorizationKey, t.Authorization)
+	} else if token != "" {
 		pairs = append(pairs, authorizationKey, c.bearer.of(token))
 	}
 	own := len(pairs)
@@ -84,10 +86,34 @@ func indexOf(key string, pairs []string, from int) int {
 // it, by who has registered the node.
 const SoldKey = "sold"
 
+// TokenFor is a token that is good in one service and nowhere else, so that one that is sold may see it. Calls of that service
+// are made with it, whatever else their header has. It is for the gateway.
+type TokenFor struct {
+	// Service is the name of the service.
+	Service string
+	// Authorization is the header: Bearer and the token.
+	Authorization string
+}
+
+type tokenForKey struct{}
+
+// WithTokenFor returns a context for calls with a token that is good in one service only.
+func WithTokenFor(ctx context.Context, t *TokenFor) context.Context {
+	return context.WithValue(ctx, tokenForKey{}, t)
+}
+
+// tokenFor is the token that calls of a service are to be made with; nil where there is none for that service.
+func tokenFor(ctx context.Context, service string) *TokenFor {
+	if t, ok := ctx.Value(tokenForKey{}).(*TokenFor); ok && t.Service == service {
+		return t
+	}
+	return nil
+}
+
 // visible is the context that the service may see. One that is sold does not get the token that a call is made with: it could
 // be that caller everywhere else.
 func (t *target) visible(ctx context.Context) context.Context {
-	if t.entry == nil || !t.entry.sold.Load() {
+	if t.entry == nil || !t.entry.sold.Load() || tokenFor(ctx, t.service) != nil {
 		return ctx
 	}
 	md, _ := grpcmetadata.FromOutgoingContext(ctx) // a copy

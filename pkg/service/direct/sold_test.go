@@ -46,12 +46,25 @@ func TestSoldServiceSeesNoToken(t *testing.T) {
 		for _, opts := range [][]client.CallOption{nil, {client.WithAuthToken()}} {
 			_, err := pb.NewShapesService("shaper", c).Echo(ctx, new(pb.EchoRequest), append(opts, client.WithRequestTimeout(10*time.Second))...)
 			require.NoError(t, err)
-			want := token
-			if sold != "" {
-				want = ""
+			require.Equal(t, want(sold, token), <-h.seen)
+		}
+		// A token that is good in this service only is what it does get, and not one for another.
+		for service, want := range map[string]string{"shaper": "Bearer " + servicetest.Token(nil), "other": want(sold, token)} {
+			own := direct.WithTokenFor(ctx, &direct.TokenFor{Service: service, Authorization: "Bearer " + servicetest.Token(nil)})
+			for _, opts := range [][]client.CallOption{nil, {client.WithAuthToken()}} {
+				_, err := pb.NewShapesService("shaper", c).Echo(own, new(pb.EchoRequest), append(opts, client.WithRequestTimeout(10*time.Second))...)
+				require.NoError(t, err)
+				require.Equal(t, want, <-h.seen)
 			}
-			require.Equal(t, want, <-h.seen)
 		}
 		require.NoError(t, c.Close())
 	}
+}
+
+// want is the header that a service gets to see.
+func want(sold, authorization string) string {
+	if sold != "" {
+		return ""
+	}
+	return authorization
 }

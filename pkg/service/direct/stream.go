@@ -36,7 +36,7 @@ func (c *Client) Stream(ctx context.Context, req client.Request, opts ...client.
 	if err != nil {
 		return nil, errUnreachable(req.Service())
 	}
-	header := c.header(ctx, settings.AuthToken, nil)
+	header := c.header(ctx, req.Service(), settings.AuthToken, nil)
 	var cancel context.CancelFunc
 	if settings.StreamTimeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, settings.StreamTimeout)

@@ -21,6 +21,7 @@ import (
 	"github.com/micro/micro/v3/util/codec/bytes"
 	"github.com/stretchr/testify/require"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/service"
 )
@@ -69,8 +70,13 @@ func Customer(id string) *auth.Account {
 	return &auth.Account{ID: id, Issuer: namespace.DefaultNamespace, Type: "customer"}
 }
 
-// Service is the account of a service, as the runtime makes it.
-func Service(name string) *auth.Account { return token.ServiceAccount(name+"-latest", name) }
+// Service is the account of a service, as the runtime makes it. "gateway" is the gateway's, as in policies.
+func Service(name string) *auth.Account {
+	if name == "gateway" {
+		return token.ServiceAccount(access.Part("api"), access.Part("api"))
+	}
+	return token.ServiceAccount(name+"-latest", name)
+}
 
 // Token is what an account logs in with here: the account itself, as nothing has to be kept from anybody.
 func Token(account *auth.Account) string {

@@ -137,8 +137,7 @@ const file_pkg_acceptance_weather_proto_weather_proto_rawDesc = "" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12 \n" +
 	"\vtemperature\x18\x02 \x01(\x05R\vtemperature2F\n" +
 	"\aWeather\x12;\n" +
-	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\n" +
-	"\x00\x90\x02\x01B=Z;github.com/m3o/backend/pkg/acceptance/weather/proto;weatherb\x06proto3"
+	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\"\x00\x90\x02\x01B=Z;github.com/m3o/backend/pkg/acceptance/weather/proto;weatherb\x06proto3"
 
 var (
 	file_pkg_acceptance_weather_proto_weather_proto_rawDescOnce sync.Once

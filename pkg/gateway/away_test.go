@@ -1,0 +1,193 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/micro/micro/v3/service/client"
+	merrors "github.com/micro/micro/v3/service/errors"
+	"github.com/stretchr/testify/require"
+
+	billing "github.com/m3o/backend/billing/proto"
+	customers "github.com/m3o/backend/customers/proto"
+	usage "github.com/m3o/backend/usage/proto"
+)
+
+var errAway = merrors.New("go.micro.client", "no node can be reached", 503)
+
+// A revoked key is good for two seconds at most.
+func TestRevokedKey(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	var revoked atomic.Bool
+	s.keys.VerifyKeyCalls(func(ctx context.Context, req *customers.VerifyKeyRequest, _ ...client.CallOption) (*customers.VerifyKeyResponse, error) {
+		if revoked.Load() {
+			return nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good")
+		}
+		return s.verifyKey(ctx, req)
+	})
+	// It is asked for beside the calls while it is used.
+	s.clock.add(1500 * time.Millisecond)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Eventually(t, func() bool { return s.keys.VerifyKeyCallCount() == 2 }, 10*time.Second, time.Millisecond)
+	revoked.Store(true)
+	s.clock.add(900 * time.Millisecond)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code, "it is not known yet")
+	s.clock.add(1100 * time.Millisecond)
+	requireError(t, s.call(t, janesKey), 401, "the API key is not good")
+	// And when it is good again that is known a second later.
+	revoked.Store(false)
+	requireError(t, s.call(t, janesKey), 401, "the API key is not good")
+	require.Equal(t, 3, s.keys.VerifyKeyCallCount())
+	s.clock.add(time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+}
+
+func TestExpiredKey(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, "expiring").code)
+	s.clock.add(time.Second)
+	requireError(t, s.call(t, "expiring"), 401, "the API key is not good")
+}
+
+// While customers does not answer, keys that are known are good for a minute more, and others are not decided on.
+func TestCustomersAway(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	for _, err := range []error{
+		errAway, errors.New("no Micro error"), merrors.InternalServerError("customers.Keys.VerifyKey", "internal error"),
+		// What is about the gateway says nothing of the key.
+		merrors.Unauthorized("customers.Keys.VerifyKey", "it has to be known who calls: send Authorization: Bearer and a token"),
+		merrors.Unauthorized("customers.Keys.VerifyKey", "Authorization: the token is not good, or not any more: log in again"),
+		merrors.Forbidden("customers.Keys.VerifyKey", "only an admin may call this"),
+	} {
+		s.keys.VerifyKeyCalls(nil)
+		s.keys.VerifyKeyReturns(nil, err)
+		s.clock.add(10 * time.Second)
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+		requireError(t, s.call(t, "key-of-joe"), 503, "it cannot be found out at the moment")
+	}
+	require.EqualValues(t, 6, s.metric(t, "gateway_undecided_total", "the key"))
+	// Nobody waits for what does not answer.
+	asked := s.keys.VerifyKeyCallCount()
+	for range 100 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	require.Equal(t, asked, s.keys.VerifyKeyCallCount())
+	s.clock.add(time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code, "sixty-two seconds after it was asked are not over")
+	require.Eventually(t, func() bool { return s.keys.VerifyKeyCallCount() == asked+1 }, 10*time.Second, time.Millisecond)
+	s.clock.add(time.Second)
+	requireError(t, s.call(t, janesKey), 503, "it cannot be found out at the moment")
+	s.keys.VerifyKeyCalls(s.verifyKey)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+}
+
+// Keys that are invented cost one question each, and are forgotten; those that are good are not, for that.
+func TestInventedKeys(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	const invented = 6000 // more than are remembered
+	for i := range invented {
+		requireError(t, s.call(t, fmt.Sprintf("invented-%d", i)), 401, "not good")
+	}
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Equal(t, invented+1, s.keys.VerifyKeyCallCount())
+	for range 10 {
+		requireError(t, s.call(t, fmt.Sprintf("invented-%d", invented-1)), 401, "not good")
+	}
+	require.Equal(t, invented+1, s.keys.VerifyKeyCallCount())
+}
+
+// Without what has never been known nothing is decided; with what has, as long as it takes.
+func TestServicesAway(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.billing.ListPricesReturns(nil, errAway)
+	requireError(t, s.call(t, janesKey), 503, "it cannot be found out")
+	s.billing.ListPricesReturns(newPlatform().billing.ListPrices(t.Context(), nil))
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	requireError(t, s.call(t, janesKey), 503, "it cannot be found out")
+	s.usage.ReadMonthlyCalls(s.readMonthly)
+	tiers, err := s.billing.ListTiers(t.Context(), nil)
+	require.NoError(t, err)
+	s.billing.ListTiersReturns(nil, errAway)
+	requireError(t, s.call(t, janesKey), 503, "it cannot be found out")
+	s.billing.ListTiersReturns(tiers, nil)
+	s.subscribe("free", 3)
+	s.clock.add(3 * time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+
+	s.billing.ListPricesReturns(nil, errAway)
+	s.billing.ListTiersReturns(nil, errAway)
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	s.clock.add(24 * time.Hour / 4)
+	for range 2 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 3)
+}
+
+// What is taken out of the catalogue, or put into it, is so within two seconds.
+func TestCatalogueChanges(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	published, err := s.billing.ListPrices(t.Context(), nil)
+	require.NoError(t, err)
+	s.billing.ListPricesReturns(&billing.ListPricesResponse{Prices: published.Prices[1:]}, nil)
+	s.clock.add(2 * time.Second)
+	requireError(t, s.call(t, janesKey), 404, "no such API")
+	s.billing.ListPricesReturns(published, nil)
+	s.clock.add(2 * time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+}
+
+// The token for a service is renewed long before it ends, and one that cannot be had is no fault of the caller's.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(&usage.ReadMonthlyResponse{Tier: "free"}, nil)
+	header := http.Header{"X-Api-Key": {janesKey}}
+	call, err := s.Admit(t.Context(), path, header)
+	require.NoError(t, err)
+	require.Equal(t, "weather", call.Token.Service)
+	require.Equal(t, "Bearer token-for-weather", call.Token.Authorization)
+	call.Release()
+	admit := func() error {
+		call, err := s.Admit(t.Context(), path, header)
+		if err == nil {
+			call.Release()
+		}
+		return err
+	}
+	s.clock.add(149 * time.Second)
+	require.NoError(t, admit())
+	require.EqualValues(t, 1, s.logins.Load())
+	s.clock.add(time.Second)
+	require.NoError(t, admit())
+	require.Eventually(t, func() bool { return s.logins.Load() == 2 }, 10*time.Second, time.Millisecond)
+	s.mu.Lock()
+	s.loginErr = errAway
+	s.mu.Unlock()
+	for range 5 {
+		s.clock.add(50 * time.Second)
+		require.NoError(t, admit())
+	}
+	s.clock.add(50 * time.Second)
+	require.ErrorContains(t, admit(), "it cannot be found out")
+}
