@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/m3o/backend/pkg/database"
@@ -73,7 +72,7 @@ func transitionOf(c call, from Status) (transition, error) {
 		}
 	}
 	return transition{}, errors.Conflict("status", "is %s, and %s is for customers who are %s",
-		from, c, strings.Join(slices.Compact(possible), " or "))
+		from, c, strings.Join(possible, " or "))
 }
 
 // in is the customer with another status. A ban keeps what there was before, also through the deletion of a banned customer.

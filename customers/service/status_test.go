@@ -13,6 +13,7 @@ import (
 
 	"github.com/m3o/backend/customers/service"
 	"github.com/m3o/backend/customers/service/migrations"
+	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/pkg/errors"
 	customersevents "github.com/m3o/backend/pkg/events/proto/customers"
@@ -127,6 +128,20 @@ func TestUnbanRestores(t *testing.T) {
 			require.NoError(t, calls["Unban"](r.customers, t.Context(), c.ID))
 			require.Equal(t, status, r.read(t, c.ID).Status)
 		}
+	})
+}
+
+// A version that kept less has banned somebody: they get the least that they can have had.
+func TestUnbanOfAnEarlierBan(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		jane := r.customer(t, "jane@example.com", service.Banned)
+		require.NoError(t, r.db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error {
+			_, err := tx.Exec(ctx, `UPDATE customers_customers SET before_ban = NULL WHERE id = $1`, jane.ID)
+			return err
+		}))
+		got, err := r.customers.Unban(t.Context(), service.Ref{ID: jane.ID})
+		require.NoError(t, err)
+		require.Equal(t, service.AwaitingVerification, got.Status)
 	})
 }
 

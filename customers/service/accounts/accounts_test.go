@@ -84,7 +84,9 @@ func TestTokens(t *testing.T) {
 		want *pb.TokenRequest
 	}{
 		"log in": {
-			func(s *stage, ctx context.Context) (service.Session, error) { return s.LogIn(ctx, jane, "correct horse") },
+			func(s *stage, ctx context.Context) (service.Session, error) {
+				return s.LogIn(ctx, jane, "correct horse")
+			},
 			&pb.TokenRequest{Id: jane, Secret: "correct horse", TokenExpiry: 300},
 		},
 		"refresh": {
