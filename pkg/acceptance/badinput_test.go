@@ -53,18 +53,25 @@ var valid = map[string]map[string]any{
 	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key to revoke}"},
 	"customers.Keys.VerifyKey":         {"api_key": "{key}"},
 
-	"billing.Billing.ListTiers":    {},
-	"mixpanel.Mixpanel.Ping":       {},
-	"mixpanel.Mixpanel.Status":     {},
-	"signup.Signup.Track":          {"id": "known", "email": "known@example.com"},
-	"signup.Signup.ReadTrack":      {"id": "known"},
-	"usage.Usage.ReadMonthlyTotal": {"customer_id": "01900000-0000-7000-8000-000000000000"},
+	"billing.Billing.ListTiers":           {},
+	"mixpanel.Mixpanel.Ping":              {},
+	"mixpanel.Mixpanel.Status":            {},
+	"signup.Signup.Track":                 {"id": "known", "email": "known@example.com"},
+	"signup.Signup.SendVerificationEmail": {"email": "visitor@example.com"},
+	"signup.Signup.CompleteSignup":        {"email": "visitor@example.com", "token": nobodysToken, "secret": password},
+	"signup.Signup.Recover":               {"email": "visitor@example.com"},
+	"signup.Signup.ResetPassword":         {"email": "visitor@example.com", "token": nobodysToken, "password": password},
+	"signup.Signup.ReadTrack":             {"id": "known"},
+	"usage.Usage.ReadMonthlyTotal":        {"customer_id": "01900000-0000-7000-8000-000000000000"},
 	"usage.Usage.Record": {"batch_id": "valid", "requests": []any{map[string]any{
 		"id": "01900000-0000-7000-8000-000000000001", "customer_id": "01900000-0000-7000-8000-000000000000", "api_key_id": "key",
 		"api_name": "weather", "endpoint_name": "Now", "url": "/v1/weather/Now", "price": 100, "status": 200, "units": 1,
 		"time": time.Now().UTC().Format(time.RFC3339),
 	}}},
 }
+
+// nobodysToken looks like one that was sent by mail.
+const nobodysToken = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // empty are the RPCs that need nothing to be said; all others refuse an empty message.
 var empty = []string{"customers.Customers.List", "billing.Billing.ListTiers", "mixpanel.Mixpanel.Ping", "mixpanel.Mixpanel.Status"}

@@ -88,8 +88,8 @@ func (p *person) signUp(ctx context.Context) error {
 		}
 		token := "none"
 		for _, m := range mails {
-			if m.Token != "" {
-				token = m.Token
+			if m.Token() != "" {
+				token = m.Token()
 			}
 		}
 		_, err = insist(ctx, p.platform, "/signup/CompleteSignup",

@@ -1,79 +1,85 @@
 package client
 
 import (
-	"bufio"
+	"context"
+	"errors"
 	"fmt"
-	"io"
-	"mime"
+	"io/fs"
 	"net/mail"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Mail is a mail that a platform without a mail server has written to a file.
+// Mail is a mail that the platform has put into its directory.
 type Mail struct {
-	// To is the address it is to, Subject its subject.
-	To, Subject string
-	// Token is the token in it; empty if it has none.
-	Token string
-	// name is that of its file, by which mails are in the order in which they were written.
-	name string
+	ID, To, Subject string
+	// Text is the mail as it stands in the file.
+	Text string
 }
 
-// MailDir is the directory in which the platform's mails are.
+var tokenInMail = regexp.MustCompile(`(?m)^[A-Z2-7]{26}\r?$`)
+
+// Token is the token in a mail; empty if it has none.
+func (m Mail) Token() string { return strings.TrimSpace(tokenInMail.FindString(m.Text)) }
+
+// MailDir is the directory of the mails.
 func (c *Client) MailDir() string { return filepath.Join(c.State, "mail") }
 
-// Mails returns the mails to an address, the oldest first.
-func (c *Client) Mails(address string) ([]Mail, error) {
-	files, err := filepath.Glob(filepath.Join(c.MailDir(), "*.eml"))
-	if err != nil {
+// Mails are the mails to an address, the oldest first. They are read as whoever owns the state directory can: the platform
+// puts them there where no SMTP server is configured.
+func (c *Client) Mails(to string) ([]Mail, error) {
+	dir := c.MailDir()
+	entries, err := os.ReadDir(dir) // in the order of their names, which is that of their ids
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var found []Mail
-	for _, file := range files {
-		m, err := readMail(file)
+	var mails []Mail
+	for _, entry := range entries {
+		id, ok := strings.CutSuffix(entry.Name(), ".eml")
+		if !ok {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, entry.Name()))
 		if err != nil {
 			return nil, err
 		}
-		if strings.EqualFold(m.To, address) {
-			found = append(found, m)
+		m, err := mail.ReadMessage(strings.NewReader(string(b)))
+		if err != nil {
+			return nil, fmt.Errorf("mail %s: %w", id, err)
+		}
+		recipients, err := m.Header.AddressList("To")
+		if err != nil {
+			return nil, fmt.Errorf("mail %s: %w", id, err)
+		}
+		if slices.ContainsFunc(recipients, func(a *mail.Address) bool { return strings.EqualFold(a.Address, to) }) {
+			mails = append(mails, Mail{ID: id, To: to, Subject: m.Header.Get("Subject"), Text: string(b)})
 		}
 	}
-	slices.SortFunc(found, func(a, b Mail) int { return strings.Compare(a.name, b.name) })
-	return found, nil
+	return mails, nil
 }
 
-// tokenLine is how a token stands in the text of a mail, on a line of its own.
-var tokenLine = regexp.MustCompile(`(?m)^([A-Z2-7]{26})\r?$`)
-
-func readMail(file string) (Mail, error) {
-	f, err := os.Open(file) //nolint:gosec // a file of the platform's
-	if err != nil {
-		return Mail{}, err
+// Mail waits for a mail to an address with a subject, the newest of them.
+func (c *Client) Mail(ctx context.Context, to, subject string) (Mail, error) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		mails, err := c.Mails(to)
+		if err != nil {
+			return Mail{}, err
+		}
+		for _, m := range slices.Backward(mails) {
+			if m.Subject == subject {
+				return m, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Mail{}, fmt.Errorf("no mail %q has come: %w", subject, ctx.Err())
+		case <-ticker.C:
+		}
 	}
-	defer f.Close() //nolint:errcheck // it was only read
-	message, err := mail.ReadMessage(bufio.NewReader(f))
-	if err != nil {
-		return Mail{}, fmt.Errorf("read %s: %w", filepath.Base(file), err)
-	}
-	to, err := mail.ParseAddress(message.Header.Get("To"))
-	if err != nil {
-		return Mail{}, fmt.Errorf("read the receiver of %s: %w", filepath.Base(file), err)
-	}
-	subject, err := new(mime.WordDecoder).DecodeHeader(message.Header.Get("Subject"))
-	if err != nil {
-		return Mail{}, fmt.Errorf("read the subject of %s: %w", filepath.Base(file), err)
-	}
-	body, err := io.ReadAll(message.Body)
-	if err != nil {
-		return Mail{}, fmt.Errorf("read %s: %w", filepath.Base(file), err)
-	}
-	m := Mail{To: to.Address, Subject: subject, name: filepath.Base(file)}
-	if token := tokenLine.FindSubmatch(body); token != nil {
-		m.Token = string(token[1])
-	}
-	return m, nil
 }

@@ -61,8 +61,8 @@ func (s *story) mailed() (token string, err error) {
 			return err
 		}
 		for _, m := range mails {
-			if m.Token != "" {
-				token = m.Token
+			if m.Token() != "" {
+				token = m.Token()
 			}
 		}
 		if token == "" {
@@ -169,7 +169,7 @@ func (s *story) forget() error {
 	if err != nil {
 		return err
 	}
-	token := before[len(before)-1].Token
+	token := before[len(before)-1].Token()
 	if token == "" {
 		return fmt.Errorf("the last mail to her has no token, but says %q", before[len(before)-1].Subject)
 	}
