@@ -204,6 +204,7 @@ func TestWhatIsCounted(t *testing.T) {
 		{"bad request", merrors.BadRequest(service, "place: required"), 400, 1},
 		{"not found", merrors.NotFound(service, "no such place"), 404, 1},
 		{"too many", merrors.New(service, "slow down", 429), 429, 1},
+		{"the gateway refused", merrors.Forbidden(service, "only the gateway may call this"), 503, 0},
 		{"internal", merrors.InternalServerError(service, "internal error"), 500, 0},
 		{"unavailable", merrors.ServiceUnavailable(service, "stopping"), 503, 0},
 		{"unreachable", merrors.New(client, "no node of 10.0.0.1", 503), 503, 0},

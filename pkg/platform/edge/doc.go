@@ -9,9 +9,13 @@
 // through the proxy. What an endpoint says of itself in the registry is what counts here; who calls is checked by the
 // service. GET is for endpoints whose proto says that they change nothing; any other answers it with 405.
 //
+// What begins with /v1/ is a call with an API key, of what is sold: the gateway (pkg/gateway) says whether it may be made, and
+// counts it. Those endpoints are not reachable in any other way.
+//
 // A service learns three things of the HTTP request: the Authorization header; in X-Forwarded-For the IP address of the
 // peer, which is a proxy's where there is one in front; and in X-Request-Id the id that is in the answer and in the log
-// as well. The last two are always the edge's own. A cookie is nobody's token.
+// as well. The last two are always the edge's own. A cookie is nobody's token. With a key, it learns the customer's id and the
+// key's instead of the Authorization header.
 //
 // A web page of another site may call if its origin is in the configuration, and else cannot change anything: 403. A host
 // that is not the API's is 421, so that no site can pass the API off as its own.

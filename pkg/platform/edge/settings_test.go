@@ -49,6 +49,8 @@ func TestSettings(t *testing.T) {
 		{"no time", func(s *Settings) { s.TimeoutSeconds = 0 }, "timeout_seconds: expected a number from 1 to 300"},
 		{"long time", func(s *Settings) { s.TimeoutSeconds = 301 }, "timeout_seconds: expected a number from 1 to 300"},
 		{"no connection", func(s *Settings) { s.MaxConnections = 0 }, "max_connections: expected a number from 1 to 65536"},
+		{"small journal", func(s *Settings) { s.Gateway.JournalBytes = 1 << 20 }, "gateway.journal_bytes: expected a number from 16777216 to 68719476736"},
+		{"large journal", func(s *Settings) { s.Gateway.JournalBytes = 1 << 40 }, "gateway.journal_bytes: expected a number from"},
 		{"many connections", func(s *Settings) { s.MaxConnections = 65537 }, "max_connections: expected a number from 1 to 65536"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

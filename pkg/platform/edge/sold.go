@@ -71,6 +71,10 @@ func (s *sold) call(w http.ResponseWriter, r *http.Request) (json.RawMessage, er
 	md[auth.CustomerKey], md[auth.APIKeyKey] = call.Customer, call.APIKey
 	ctx := direct.WithTokenFor(metadata.NewContext(r.Context(), md), call.Token)
 	answer, err := s.calls.forward(ctx, route{service: call.Service, endpoint: call.Endpoint}, body)
+	if err != nil && auth.IsAboutCaller(errors.FromError(err).Detail) {
+		logger.Errorf("%s does not let the gateway call %s: %v", call.Service, call.Endpoint, err)
+		return nil, unavailable() // the customer was let through
+	}
 	if status := answered(err); status < http.StatusInternalServerError {
 		if uncounted := call.Count(status); uncounted != nil {
 			return nil, uncounted
