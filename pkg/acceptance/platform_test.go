@@ -240,6 +240,21 @@ func (p *platform) core(t *testing.T, name string) int {
 	return 0
 }
 
+// standIn returns the process of a program that stands in for a service of others.
+func (p *platform) standIn(t *testing.T, program string) int {
+	t.Helper()
+	found := 0
+	require.Eventually(t, func() bool {
+		for _, c := range p.tree() {
+			if strings.HasPrefix(c.command, program+" ") {
+				found = c.pid
+			}
+		}
+		return found != 0
+	}, recovery, rate, "%s does not run", program)
+	return found
+}
+
 // killTree ends the platform the hard way: every process at once, as a power cut would.
 func (p *platform) killTree() {
 	if p.cmd == nil || p.cmd.Process == nil {

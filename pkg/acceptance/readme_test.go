@@ -57,6 +57,7 @@ func (e example) run(t *testing.T, p *platform) {
 		"bin/micro", p.Micro,
 		"localhost:8080", state.Addresses{Port: p.port}.Of("api"),
 		"127.0.0.1:8080", state.Addresses{Port: p.port}.Of("api"),
+		"127.0.0.1:8090", state.Addresses{Port: p.port}.StandIn("mixpanel"),
 	).Replace(e.command)
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", command)
 	cmd.Dir = repository

@@ -10,12 +10,13 @@
 // # Bounds
 //
 // It keeps the newest million events, and a hundred thousand more before the oldest are dropped. One that is sent again after
-// that is new to it. An event takes its own length on the disk and some 200 bytes of memory.
+// that is new to it. An event takes its own length on the disk and some 100 bytes of memory.
 package sink
 
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,9 +60,9 @@ type Sink struct {
 
 	mu         sync.RWMutex
 	segments   []*segment
-	ids        map[string]struct{} // $insert_ids of all that is kept
-	names      map[string]int      // how many events of each name
-	duplicates int                 // since the start
+	ids        map[key]struct{} // $insert_ids of all that is kept
+	names      map[string]int   // how many events of each name
+	duplicates int              // since the start
 }
 
 // segment is a file of events, a line each.
@@ -78,7 +79,15 @@ type place struct {
 	length int32
 	name   string
 	who    uint64 // hash of distinct_id
-	id     string
+	id     key
+}
+
+// key stands for an $insert_id, and takes less room than a text.
+type key [16]byte
+
+func keyOf(id string) key {
+	sum := sha256.Sum256([]byte(id))
+	return key(sum[:16])
 }
 
 // Open opens the sink that keeps its events in a directory.
@@ -95,7 +104,7 @@ func Open(cfg Config) (*Sink, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the sink's directory: %w", err)
 	}
-	s := &Sink{config: cfg, seed: maphash.MakeSeed(), ids: make(map[string]struct{}), names: make(map[string]int)}
+	s := &Sink{config: cfg, seed: maphash.MakeSeed(), ids: make(map[key]struct{}), names: make(map[string]int)}
 	numbers, err := s.numbers()
 	if err != nil {
 		return nil, err
@@ -161,19 +170,24 @@ func (s *Sink) load(number int) error {
 		if err != nil {
 			return fmt.Errorf("read a file of the sink: %w", err)
 		}
-		var e Event
+		var e struct { // no more than what is looked for: there may be a million
+			Name       string `json:"event"`
+			Properties struct {
+				ID  string `json:"$insert_id"`
+				Who string `json:"distinct_id"`
+			} `json:"properties"`
+		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("%s is damaged: remove it to go on without", seg.file.Name())
 		}
-		s.enter(seg, e, len(line))
+		s.enter(seg, e.Name, keyOf(e.Properties.ID), e.Properties.Who, len(line))
 	}
 	return seg.file.Truncate(seg.size)
 }
 
 // enter remembers an event that is at the end of a file.
-func (s *Sink) enter(seg *segment, e Event, length int) {
-	id, who := text(e.Properties, "$insert_id"), text(e.Properties, "distinct_id")
-	name := unique.Make(e.Name).Value() // one text for all events of the name
+func (s *Sink) enter(seg *segment, name string, id key, who string, length int) {
+	name = unique.Make(name).Value() // one text for all events of the name
 	seg.events = append(seg.events, place{
 		offset: seg.size, length: int32(length), name: name, who: maphash.String(s.seed, who), id: id,
 	})
@@ -198,9 +212,9 @@ func (s *Sink) Add(events []Event) (added int, err error) {
 	var lines bytes.Buffer
 	fresh := make([]Event, 0, len(events))
 	lengths := make([]int, 0, len(events))
-	seen := make(map[string]struct{}, len(events))
+	seen := make(map[key]struct{}, len(events))
 	for _, e := range events {
-		id := text(e.Properties, "$insert_id")
+		id := keyOf(text(e.Properties, "$insert_id"))
 		_, before := s.ids[id]
 		_, twice := seen[id]
 		if before || twice {
@@ -219,7 +233,7 @@ func (s *Sink) Add(events []Event) (added int, err error) {
 		return 0, errors.Join(fmt.Errorf("write a file of the sink: %w", err), seg.file.Truncate(seg.size))
 	}
 	for i, e := range fresh {
-		s.enter(seg, e, lengths[i])
+		s.enter(seg, e.Name, keyOf(text(e.Properties, "$insert_id")), text(e.Properties, "distinct_id"), lengths[i])
 	}
 	return len(fresh), nil
 }

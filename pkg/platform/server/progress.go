@@ -35,7 +35,7 @@ func welcome(out io.Writer, addresses state.Addresses, others *others, try []str
 	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n  Login     %s, password %s\n",
 		addresses.Of("api"), state.Dir(), state.Logs(), state.Admin, password)
 	for _, s := range others.list {
-		fmt.Fprintf(&b, "  %-9s http://%s stands in for it\n", s.title, addresses.StandIn(s.name))
+		fmt.Fprintf(&b, "  %-9s http://%s (%s)\n", s.title, addresses.StandIn(s.name), s.note)
 	}
 	if len(try) > 0 {
 		b.WriteString("\nTry, in another terminal:\n\n")

@@ -20,20 +20,20 @@ import (
 // as the core services are, and ends with the server. (Where a parent's death is told by a pipe, as on macOS, one that does
 // not listen to that outlives a server that was killed: stripe-mock does. The next one says that its port is taken.)
 type standIn struct {
-	// name is what its port goes by, title what it is called where people read it.
-	name, title string
-	program     string
+	// name is what its port goes by, title and note what people read of it.
+	name, title, note string
+	program           string
 	// args are those of the program that has to listen at an address, and to keep what it keeps in a directory.
 	args func(address, dir string) []string
 }
 
 // known are those that somebody calls: each service of ours that may use one knows its protocol.
 var known = []standIn{
-	{name: "stripe", title: "Stripe", args: func(address, _ string) []string {
+	{name: "stripe", title: "Stripe", note: "a stand-in", args: func(address, _ string) []string {
 		// Unless it is told an address for TLS it takes a fixed one, on all interfaces.
 		return []string{"-http-addr", address, "-https-addr", state.Host + ":0"}
 	}},
-	{name: "mixpanel", title: "Mixpanel", args: func(address, dir string) []string {
+	{name: "mixpanel", title: "Mixpanel", note: "a stand-in, whose page shows what arrives", args: func(address, dir string) []string {
 		return []string{"-address", address, "-dir", dir}
 	}},
 }

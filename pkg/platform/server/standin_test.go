@@ -60,7 +60,7 @@ func TestStandIns(t *testing.T) {
 
 	var out bytes.Buffer
 	require.NoError(t, welcome(&out, addresses, o, nil))
-	require.Contains(t, out.String(), "  Stripe    "+url+" stands in for it\n")
+	require.Contains(t, out.String(), "  Stripe    "+url+" (a stand-in)\n")
 	o.stop()
 	require.NoError(t, free(addresses.StandIn("stripe")))
 }
