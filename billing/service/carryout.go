@@ -71,7 +71,7 @@ func (b *Billing) create(ctx context.Context, account *Account, o *operation) (S
 	if o.again && b.now().Sub(o.created) > keyKept {
 		s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
 		if err != nil || s.ID != "" {
-			return s, err
+			return b.afresh(ctx, o, s, err)
 		}
 		key += "-late"
 	}
@@ -81,12 +81,16 @@ func (b *Billing) create(ctx context.Context, account *Account, o *operation) (S
 	return b.afresh(ctx, o, s, err)
 }
 
-// afresh returns a subscription as it is now. The provider answers the same call as it did before, word for word.
+// afresh returns a subscription as it is now: the provider answers the same call as it did before, word for word. One that has
+// ended meanwhile is not what was asked for.
 func (b *Billing) afresh(ctx context.Context, o *operation, s Subscription, err error) (Subscription, error) {
-	if err != nil || !o.again {
-		return s, err
+	if err == nil && o.again {
+		s, err = b.payments.Subscription(ctx, s.ID)
 	}
-	return b.payments.Subscription(ctx, s.ID)
+	if err == nil && s.Status == Ended || noSubscription(err) {
+		return Subscription{}, errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
+	}
+	return s, err
 }
 
 func noSubscription(err error) bool {
