@@ -1,10 +1,17 @@
-// Billing knows what customers pay.
+// Billing knows what customers pay, and has them pay it.
 package main
 
 import (
+	"time"
+
 	"github.com/m3o/backend/billing/handler"
 	pb "github.com/m3o/backend/billing/proto"
 	core "github.com/m3o/backend/billing/service"
+	"github.com/m3o/backend/billing/service/migrations"
+	"github.com/m3o/backend/billing/service/stripe"
+	"github.com/m3o/backend/billing/subscriber"
+	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -20,8 +27,38 @@ func wire(srv *service.Service) error {
 	if err := service.Config("micro.billing", &settings); err != nil {
 		return err
 	}
-	billing, err := core.New(core.Config{Settings: settings})
+	db, err := database.Open("billing", migrations.FS)
 	if err != nil {
+		return err
+	}
+	srv.OnStop(db.Close)
+	srv.Check("database", db.Ping)
+	bus, err := events.Open(srv, db)
+	if err != nil {
+		return err
+	}
+	config := core.Config{Settings: settings, DB: db, Outbox: bus}
+	if err := provider(settings.Stripe, &config); err != nil {
+		return err
+	}
+	billing, err := core.New(config)
+	if err != nil {
+		return err
+	}
+	customers, err := subscriber.Customers(billing)
+	if err != nil {
+		return err
+	}
+	if err := bus.Consume(customers); err != nil {
+		return err
+	}
+	if err := bus.Every("resume", 10*time.Second, billing.Resume); err != nil {
+		return err
+	}
+	if err := bus.Every("periods", 10*time.Minute, billing.EndPeriods); err != nil {
+		return err
+	}
+	if err := bus.Every("sweep", time.Hour, billing.Sweep); err != nil {
 		return err
 	}
 	h, err := handler.New(handler.Config{Core: billing})
@@ -29,4 +66,28 @@ func wire(srv *service.Service) error {
 		return err
 	}
 	return pb.RegisterBillingHandler(srv.Server(), h)
+}
+
+// provider adds the payment provider: Stripe, if the operator has an account there, or else what stands in for it, if
+// anything does.
+func provider(settings core.StripeSettings, config *core.Config) error {
+	at := stripe.Config{Key: settings.APIKey, Base: settings.APIBase}
+	if standIn := service.StandIn("stripe"); at.Key == "" && standIn != "" {
+		at, config.StandIn = stripe.Config{Key: stripe.StandInKey, Base: standIn}, true
+	}
+	if at.Key != "" {
+		payments, err := stripe.New(at)
+		if err != nil {
+			return err
+		}
+		config.Payments = payments
+	}
+	if len(settings.SigningSecrets) > 0 {
+		signatures, err := stripe.NewSignatures(settings.SigningSecrets)
+		if err != nil {
+			return err
+		}
+		config.Signatures = signatures
+	}
+	return nil
 }

@@ -10,14 +10,14 @@ policies() {
 }
 
 if [ $# -eq 0 ]; then
-	scripts/no-protos.sh . || go tool -modfile=tools/go.mod buf generate
+	scripts/no-protos.sh . || go tool -modfile=tools/go.mod buf generate --exclude-path pkg/platform/microproto/proto
 	go generate ./...
 	policies
 	exit
 fi
 
 for dir in "$@"; do
-	scripts/no-protos.sh "$dir" || go tool -modfile=tools/go.mod buf generate --path "$dir"
+	scripts/no-protos.sh "$dir" || go tool -modfile=tools/go.mod buf generate --exclude-path pkg/platform/microproto/proto --path "$dir"
 	go generate "./$dir/..."
 done
 policies

@@ -60,6 +60,11 @@ copy_before() {
 	git rev-parse --verify --quiet "$base^{commit}" >/dev/null || return 0
 	mkdir "$tmp/before"
 	git archive "$base" | tar -x -C "$tmp/before"
+	# The configuration is today's, which asks for this module; what is in it is Micro's, and not ours to change.
+	if ! [ -e "$tmp/before/pkg/platform/microproto" ]; then
+		mkdir -p "$tmp/before/pkg/platform"
+		cp -R "$tmp/now/pkg/platform/microproto" "$tmp/before/pkg/platform/microproto"
+	fi
 }
 
 compatible() {

@@ -3,7 +3,10 @@
 package handler
 
 import (
+	"context"
 	"errors"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/m3o/backend/billing/proto"
 	"github.com/m3o/backend/billing/service"
@@ -12,11 +15,20 @@ import (
 // Core is what the handlers need of the core.
 type Core interface {
 	Tiers() []service.Tier
+	ReadAccount(ctx context.Context, customerID string) (service.Account, error)
+	SubscribeTier(ctx context.Context, s service.Subscribe) (service.Account, error)
+	CancelSubscription(ctx context.Context, customerID string, atPeriodEnd bool) (service.Account, error)
+	SetupCard(ctx context.Context, customerID string) (string, error)
+	ListCards(ctx context.Context, customerID string) ([]service.Card, error)
+	DeleteCard(ctx context.Context, customerID, cardID string) error
+	Webhook(ctx context.Context, body []byte, signature string) error
+	PublishAPI(ctx context.Context, api string, endpoints []service.Endpoint) error
+	Prices(ctx context.Context) ([]service.Price, error)
 }
 
 // Config is what New needs.
 type Config struct {
-	// Core knows what there is to buy.
+	// Core knows what there is to buy, and sells it.
 	Core Core
 }
 
@@ -39,4 +51,15 @@ func New(cfg Config) (*Billing, error) {
 		return nil, err
 	}
 	return &Billing{core: cfg.Core}, nil
+}
+
+// toProto translates an account.
+func toProto(a service.Account) *pb.Account {
+	account := &pb.Account{
+		CustomerId: a.CustomerID, Tier: a.Tier, Status: string(a.Status), CancelAtPeriodEnd: a.CancelAtPeriodEnd,
+	}
+	if !a.PeriodEnd.IsZero() {
+		account.CurrentPeriodEnd = timestamppb.New(a.PeriodEnd)
+	}
+	return account
 }

@@ -4,14 +4,16 @@
 // 	protoc        (unknown)
 // source: billing/proto/billing.proto
 
-// What customers pay: the tiers that can be had, and what they cost.
+// What customers pay: the tiers that can be had, who is on which, and with which card.
 
 package billing
 
 import (
 	_ "github.com/m3o/backend/pkg/auth/proto"
+	api "github.com/micro/micro/v3/proto/api"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -199,6 +201,767 @@ func (x *ListTiersResponse) GetTiers() []*Tier {
 	return nil
 }
 
+// Account is what is known of a customer here.
+type Account struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The id of the tier that the customer is on.
+	Tier string `protobuf:"bytes,2,opt,name=tier,proto3" json:"tier,omitempty"`
+	// none: there is no subscription. active: it is paid for. past_due: the last payment has failed and is tried again;
+	// meanwhile the tier stays.
+	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	// Until when the subscription is paid for. Missing without one.
+	CurrentPeriodEnd *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=current_period_end,json=currentPeriodEnd,proto3" json:"current_period_end,omitempty"`
+	// Whether the subscription ends then.
+	CancelAtPeriodEnd bool `protobuf:"varint,5,opt,name=cancel_at_period_end,json=cancelAtPeriodEnd,proto3" json:"cancel_at_period_end,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Account) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *Account) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
+func (x *Account) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Account) GetCurrentPeriodEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CurrentPeriodEnd
+	}
+	return nil
+}
+
+func (x *Account) GetCancelAtPeriodEnd() bool {
+	if x != nil {
+		return x.CancelAtPeriodEnd
+	}
+	return false
+}
+
+// ReadAccountRequest names a customer.
+type ReadAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadAccountRequest) Reset() {
+	*x = ReadAccountRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadAccountRequest) ProtoMessage() {}
+
+func (x *ReadAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadAccountRequest.ProtoReflect.Descriptor instead.
+func (*ReadAccountRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReadAccountRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReadAccountResponse has the account.
+type ReadAccountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account.
+	Account       *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadAccountResponse) Reset() {
+	*x = ReadAccountResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadAccountResponse) ProtoMessage() {}
+
+func (x *ReadAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadAccountResponse.ProtoReflect.Descriptor instead.
+func (*ReadAccountResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReadAccountResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// SubscribeTierRequest says what to subscribe to.
+type SubscribeTierRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the tier. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The id of the card that is to pay, one of the customer's: at most 255 letters, digits, underscores and hyphens. Required
+	// for a tier that costs something.
+	CardId string `protobuf:"bytes,2,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// Names the call, so that it may be made again: 1 to 64 printable ASCII characters, for each call of a customer others. It
+	// is remembered for 30 days. Required.
+	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId    string `protobuf:"bytes,4,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeTierRequest) Reset() {
+	*x = SubscribeTierRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeTierRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeTierRequest) ProtoMessage() {}
+
+func (x *SubscribeTierRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeTierRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeTierRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SubscribeTierRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SubscribeTierRequest) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+func (x *SubscribeTierRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *SubscribeTierRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// SubscribeTierResponse has the account.
+type SubscribeTierResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account after it.
+	Account       *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeTierResponse) Reset() {
+	*x = SubscribeTierResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeTierResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeTierResponse) ProtoMessage() {}
+
+func (x *SubscribeTierResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeTierResponse.ProtoReflect.Descriptor instead.
+func (*SubscribeTierResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SubscribeTierResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// CancelSubscriptionRequest says when to end a subscription.
+type CancelSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it ends when what is paid for does, and not at once.
+	AtPeriodEnd bool `protobuf:"varint,1,opt,name=at_period_end,json=atPeriodEnd,proto3" json:"at_period_end,omitempty"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelSubscriptionRequest) Reset() {
+	*x = CancelSubscriptionRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelSubscriptionRequest) ProtoMessage() {}
+
+func (x *CancelSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*CancelSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CancelSubscriptionRequest) GetAtPeriodEnd() bool {
+	if x != nil {
+		return x.AtPeriodEnd
+	}
+	return false
+}
+
+func (x *CancelSubscriptionRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// CancelSubscriptionResponse has the account.
+type CancelSubscriptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account after it.
+	Account       *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelSubscriptionResponse) Reset() {
+	*x = CancelSubscriptionResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelSubscriptionResponse) ProtoMessage() {}
+
+func (x *CancelSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*CancelSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CancelSubscriptionResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// SetupCardRequest names a customer.
+type SetupCardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupCardRequest) Reset() {
+	*x = SetupCardRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupCardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupCardRequest) ProtoMessage() {}
+
+func (x *SetupCardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupCardRequest.ProtoReflect.Descriptor instead.
+func (*SetupCardRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetupCardRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// SetupCardResponse has what Stripe.js needs.
+type SetupCardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client secret of a SetupIntent. It is the customer's alone, and belongs in no log.
+	ClientSecret  string `protobuf:"bytes,1,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupCardResponse) Reset() {
+	*x = SetupCardResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupCardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupCardResponse) ProtoMessage() {}
+
+func (x *SetupCardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupCardResponse.ProtoReflect.Descriptor instead.
+func (*SetupCardResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SetupCardResponse) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+// ListCardsRequest names a customer.
+type ListCardsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCardsRequest) Reset() {
+	*x = ListCardsRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCardsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCardsRequest) ProtoMessage() {}
+
+func (x *ListCardsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCardsRequest.ProtoReflect.Descriptor instead.
+func (*ListCardsRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListCardsRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// ListCardsResponse has the cards.
+type ListCardsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cards.
+	Cards         []*Card `protobuf:"bytes,1,rep,name=cards,proto3" json:"cards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCardsResponse) Reset() {
+	*x = ListCardsResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCardsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCardsResponse) ProtoMessage() {}
+
+func (x *ListCardsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCardsResponse.ProtoReflect.Descriptor instead.
+func (*ListCardsResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListCardsResponse) GetCards() []*Card {
+	if x != nil {
+		return x.Cards
+	}
+	return nil
+}
+
+// Card is what is known of a card. Its number is known to the payment provider alone.
+type Card struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the payment provider calls it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its brand, such as "visa".
+	Brand string `protobuf:"bytes,2,opt,name=brand,proto3" json:"brand,omitempty"`
+	// The last four digits of its number.
+	Last4 string `protobuf:"bytes,3,opt,name=last4,proto3" json:"last4,omitempty"`
+	// The month in which it expires, 1 to 12.
+	ExpMonth int32 `protobuf:"varint,4,opt,name=exp_month,json=expMonth,proto3" json:"exp_month,omitempty"`
+	// The year in which it expires, of four digits.
+	ExpYear       int32 `protobuf:"varint,5,opt,name=exp_year,json=expYear,proto3" json:"exp_year,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Card) Reset() {
+	*x = Card{}
+	mi := &file_billing_proto_billing_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Card) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Card) ProtoMessage() {}
+
+func (x *Card) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Card.ProtoReflect.Descriptor instead.
+func (*Card) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Card) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Card) GetBrand() string {
+	if x != nil {
+		return x.Brand
+	}
+	return ""
+}
+
+func (x *Card) GetLast4() string {
+	if x != nil {
+		return x.Last4
+	}
+	return ""
+}
+
+func (x *Card) GetExpMonth() int32 {
+	if x != nil {
+		return x.ExpMonth
+	}
+	return 0
+}
+
+func (x *Card) GetExpYear() int32 {
+	if x != nil {
+		return x.ExpYear
+	}
+	return 0
+}
+
+// DeleteCardRequest names a card.
+type DeleteCardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The card's id, at most 255 letters, digits, underscores and hyphens. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteCardRequest) Reset() {
+	*x = DeleteCardRequest{}
+	mi := &file_billing_proto_billing_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteCardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteCardRequest) ProtoMessage() {}
+
+func (x *DeleteCardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteCardRequest.ProtoReflect.Descriptor instead.
+func (*DeleteCardRequest) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeleteCardRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteCardRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// DeleteCardResponse is empty.
+type DeleteCardResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteCardResponse) Reset() {
+	*x = DeleteCardResponse{}
+	mi := &file_billing_proto_billing_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteCardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteCardResponse) ProtoMessage() {}
+
+func (x *DeleteCardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_billing_proto_billing_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteCardResponse.ProtoReflect.Descriptor instead.
+func (*DeleteCardResponse) Descriptor() ([]byte, []int) {
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{16}
+}
+
 // PublishAPIRequest describes an API.
 type PublishAPIRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +975,7 @@ type PublishAPIRequest struct {
 
 func (x *PublishAPIRequest) Reset() {
 	*x = PublishAPIRequest{}
-	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	mi := &file_billing_proto_billing_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +987,7 @@ func (x *PublishAPIRequest) String() string {
 func (*PublishAPIRequest) ProtoMessage() {}
 
 func (x *PublishAPIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[3]
+	mi := &file_billing_proto_billing_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +1000,7 @@ func (x *PublishAPIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAPIRequest.ProtoReflect.Descriptor instead.
 func (*PublishAPIRequest) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{3}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PublishAPIRequest) GetApiName() string {
@@ -268,7 +1031,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	mi := &file_billing_proto_billing_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -280,7 +1043,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[4]
+	mi := &file_billing_proto_billing_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -293,7 +1056,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{4}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Endpoint) GetName() string {
@@ -319,7 +1082,7 @@ type PublishAPIResponse struct {
 
 func (x *PublishAPIResponse) Reset() {
 	*x = PublishAPIResponse{}
-	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	mi := &file_billing_proto_billing_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +1094,7 @@ func (x *PublishAPIResponse) String() string {
 func (*PublishAPIResponse) ProtoMessage() {}
 
 func (x *PublishAPIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[5]
+	mi := &file_billing_proto_billing_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +1107,7 @@ func (x *PublishAPIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAPIResponse.ProtoReflect.Descriptor instead.
 func (*PublishAPIResponse) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{5}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{19}
 }
 
 // ListPricesRequest is empty.
@@ -356,7 +1119,7 @@ type ListPricesRequest struct {
 
 func (x *ListPricesRequest) Reset() {
 	*x = ListPricesRequest{}
-	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	mi := &file_billing_proto_billing_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +1131,7 @@ func (x *ListPricesRequest) String() string {
 func (*ListPricesRequest) ProtoMessage() {}
 
 func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[6]
+	mi := &file_billing_proto_billing_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +1144,7 @@ func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
 func (*ListPricesRequest) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{6}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{20}
 }
 
 // ListPricesResponse has the catalogue.
@@ -395,7 +1158,7 @@ type ListPricesResponse struct {
 
 func (x *ListPricesResponse) Reset() {
 	*x = ListPricesResponse{}
-	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	mi := &file_billing_proto_billing_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +1170,7 @@ func (x *ListPricesResponse) String() string {
 func (*ListPricesResponse) ProtoMessage() {}
 
 func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[7]
+	mi := &file_billing_proto_billing_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +1183,7 @@ func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
 func (*ListPricesResponse) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{7}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListPricesResponse) GetPrices() []*Price {
@@ -445,7 +1208,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	mi := &file_billing_proto_billing_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +1220,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_billing_proto_billing_proto_msgTypes[8]
+	mi := &file_billing_proto_billing_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +1233,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_billing_proto_billing_proto_rawDescGZIP(), []int{8}
+	return file_billing_proto_billing_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Price) GetApiName() string {
@@ -498,7 +1261,7 @@ var File_billing_proto_billing_proto protoreflect.FileDescriptor
 
 const file_billing_proto_billing_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbilling/proto/billing.proto\x12\abilling\x1a\x1bpkg/auth/proto/access.proto\"\xa0\x01\n" +
+	"\x1bbilling/proto/billing.proto\x12\abilling\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bpkg/auth/proto/access.proto\x1a\x13proto/api/api.proto\"\xa0\x01\n" +
 	"\x04Tier\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -509,7 +1272,53 @@ const file_billing_proto_billing_proto_rawDesc = "" +
 	"rate_limit\x18\x06 \x01(\x03R\trateLimit\"\x12\n" +
 	"\x10ListTiersRequest\"8\n" +
 	"\x11ListTiersResponse\x12#\n" +
-	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers\"_\n" +
+	"\x05tiers\x18\x01 \x03(\v2\r.billing.TierR\x05tiers\"\xd1\x01\n" +
+	"\aAccount\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x12\n" +
+	"\x04tier\x18\x02 \x01(\tR\x04tier\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x12H\n" +
+	"\x12current_period_end\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x10currentPeriodEnd\x12/\n" +
+	"\x14cancel_at_period_end\x18\x05 \x01(\bR\x11cancelAtPeriodEnd\"$\n" +
+	"\x12ReadAccountRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"A\n" +
+	"\x13ReadAccountResponse\x12*\n" +
+	"\aaccount\x18\x01 \x01(\v2\x10.billing.AccountR\aaccount\"\x89\x01\n" +
+	"\x14SubscribeTierRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
+	"\acard_id\x18\x02 \x01(\tR\x06cardId\x12'\n" +
+	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12\x1f\n" +
+	"\vcustomer_id\x18\x04 \x01(\tR\n" +
+	"customerId\"C\n" +
+	"\x15SubscribeTierResponse\x12*\n" +
+	"\aaccount\x18\x01 \x01(\v2\x10.billing.AccountR\aaccount\"`\n" +
+	"\x19CancelSubscriptionRequest\x12\"\n" +
+	"\rat_period_end\x18\x01 \x01(\bR\vatPeriodEnd\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"H\n" +
+	"\x1aCancelSubscriptionResponse\x12*\n" +
+	"\aaccount\x18\x01 \x01(\v2\x10.billing.AccountR\aaccount\"3\n" +
+	"\x10SetupCardRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"8\n" +
+	"\x11SetupCardResponse\x12#\n" +
+	"\rclient_secret\x18\x01 \x01(\tR\fclientSecret\"3\n" +
+	"\x10ListCardsRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"8\n" +
+	"\x11ListCardsResponse\x12#\n" +
+	"\x05cards\x18\x01 \x03(\v2\r.billing.CardR\x05cards\"z\n" +
+	"\x04Card\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05brand\x18\x02 \x01(\tR\x05brand\x12\x14\n" +
+	"\x05last4\x18\x03 \x01(\tR\x05last4\x12\x1b\n" +
+	"\texp_month\x18\x04 \x01(\x05R\bexpMonth\x12\x19\n" +
+	"\bexp_year\x18\x05 \x01(\x05R\aexpYear\"D\n" +
+	"\x11DeleteCardRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"\x14\n" +
+	"\x12DeleteCardResponse\"_\n" +
 	"\x11PublishAPIRequest\x12\x19\n" +
 	"\bapi_name\x18\x01 \x01(\tR\aapiName\x12/\n" +
 	"\tendpoints\x18\x02 \x03(\v2\x11.billing.EndpointR\tendpoints\"4\n" +
@@ -523,10 +1332,25 @@ const file_billing_proto_billing_proto_rawDesc = "" +
 	"\x05Price\x12\x19\n" +
 	"\bapi_name\x18\x01 \x01(\tR\aapiName\x12#\n" +
 	"\rendpoint_name\x18\x02 \x01(\tR\fendpointName\x12\x14\n" +
-	"\x05price\x18\x03 \x01(\x03R\x05price2\xf9\x01\n" +
+	"\x05price\x18\x03 \x01(\x03R\x05price2\xf2\x06\n" +
 	"\aBilling\x12M\n" +
 	"\tListTiers\x12\x19.billing.ListTiersRequest\x1a\x1a.billing.ListTiersResponse\"\t\xc2\xf3\x18\x02\n" +
-	"\x00\x90\x02\x01\x12M\n" +
+	"\x00\x90\x02\x01\x12W\n" +
+	"\vReadAccount\x12\x1b.billing.ReadAccountRequest\x1a\x1c.billing.ReadAccountResponse\"\r\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x90\x02\x01\x12f\n" +
+	"\rSubscribeTier\x12\x1d.billing.SubscribeTierRequest\x1a\x1e.billing.SubscribeTierResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x02\x12u\n" +
+	"\x12CancelSubscription\x12\".billing.CancelSubscriptionRequest\x1a#.billing.CancelSubscriptionResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x02\x12W\n" +
+	"\tSetupCard\x12\x19.billing.SetupCardRequest\x1a\x1a.billing.SetupCardResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12Z\n" +
+	"\tListCards\x12\x19.billing.ListCardsRequest\x1a\x1a.billing.ListCardsResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01\x12Z\n" +
+	"\n" +
+	"DeleteCard\x12\x1a.billing.DeleteCardRequest\x1a\x1b.billing.DeleteCardResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12.\n" +
+	"\aWebhook\x12\f.api.Request\x1a\r.api.Response\"\x06\xc2\xf3\x18\x02\n" +
+	"\x00\x12M\n" +
 	"\n" +
 	"PublishAPI\x12\x1a.billing.PublishAPIRequest\x1a\x1b.billing.PublishAPIResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12P\n" +
 	"\n" +
@@ -545,33 +1369,69 @@ func file_billing_proto_billing_proto_rawDescGZIP() []byte {
 	return file_billing_proto_billing_proto_rawDescData
 }
 
-var file_billing_proto_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_billing_proto_billing_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_billing_proto_billing_proto_goTypes = []any{
-	(*Tier)(nil),               // 0: billing.Tier
-	(*ListTiersRequest)(nil),   // 1: billing.ListTiersRequest
-	(*ListTiersResponse)(nil),  // 2: billing.ListTiersResponse
-	(*PublishAPIRequest)(nil),  // 3: billing.PublishAPIRequest
-	(*Endpoint)(nil),           // 4: billing.Endpoint
-	(*PublishAPIResponse)(nil), // 5: billing.PublishAPIResponse
-	(*ListPricesRequest)(nil),  // 6: billing.ListPricesRequest
-	(*ListPricesResponse)(nil), // 7: billing.ListPricesResponse
-	(*Price)(nil),              // 8: billing.Price
+	(*Tier)(nil),                       // 0: billing.Tier
+	(*ListTiersRequest)(nil),           // 1: billing.ListTiersRequest
+	(*ListTiersResponse)(nil),          // 2: billing.ListTiersResponse
+	(*Account)(nil),                    // 3: billing.Account
+	(*ReadAccountRequest)(nil),         // 4: billing.ReadAccountRequest
+	(*ReadAccountResponse)(nil),        // 5: billing.ReadAccountResponse
+	(*SubscribeTierRequest)(nil),       // 6: billing.SubscribeTierRequest
+	(*SubscribeTierResponse)(nil),      // 7: billing.SubscribeTierResponse
+	(*CancelSubscriptionRequest)(nil),  // 8: billing.CancelSubscriptionRequest
+	(*CancelSubscriptionResponse)(nil), // 9: billing.CancelSubscriptionResponse
+	(*SetupCardRequest)(nil),           // 10: billing.SetupCardRequest
+	(*SetupCardResponse)(nil),          // 11: billing.SetupCardResponse
+	(*ListCardsRequest)(nil),           // 12: billing.ListCardsRequest
+	(*ListCardsResponse)(nil),          // 13: billing.ListCardsResponse
+	(*Card)(nil),                       // 14: billing.Card
+	(*DeleteCardRequest)(nil),          // 15: billing.DeleteCardRequest
+	(*DeleteCardResponse)(nil),         // 16: billing.DeleteCardResponse
+	(*PublishAPIRequest)(nil),          // 17: billing.PublishAPIRequest
+	(*Endpoint)(nil),                   // 18: billing.Endpoint
+	(*PublishAPIResponse)(nil),         // 19: billing.PublishAPIResponse
+	(*ListPricesRequest)(nil),          // 20: billing.ListPricesRequest
+	(*ListPricesResponse)(nil),         // 21: billing.ListPricesResponse
+	(*Price)(nil),                      // 22: billing.Price
+	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
+	(*api.Request)(nil),                // 24: api.Request
+	(*api.Response)(nil),               // 25: api.Response
 }
 var file_billing_proto_billing_proto_depIdxs = []int32{
-	0, // 0: billing.ListTiersResponse.tiers:type_name -> billing.Tier
-	4, // 1: billing.PublishAPIRequest.endpoints:type_name -> billing.Endpoint
-	8, // 2: billing.ListPricesResponse.prices:type_name -> billing.Price
-	1, // 3: billing.Billing.ListTiers:input_type -> billing.ListTiersRequest
-	3, // 4: billing.Billing.PublishAPI:input_type -> billing.PublishAPIRequest
-	6, // 5: billing.Billing.ListPrices:input_type -> billing.ListPricesRequest
-	2, // 6: billing.Billing.ListTiers:output_type -> billing.ListTiersResponse
-	5, // 7: billing.Billing.PublishAPI:output_type -> billing.PublishAPIResponse
-	7, // 8: billing.Billing.ListPrices:output_type -> billing.ListPricesResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: billing.ListTiersResponse.tiers:type_name -> billing.Tier
+	23, // 1: billing.Account.current_period_end:type_name -> google.protobuf.Timestamp
+	3,  // 2: billing.ReadAccountResponse.account:type_name -> billing.Account
+	3,  // 3: billing.SubscribeTierResponse.account:type_name -> billing.Account
+	3,  // 4: billing.CancelSubscriptionResponse.account:type_name -> billing.Account
+	14, // 5: billing.ListCardsResponse.cards:type_name -> billing.Card
+	18, // 6: billing.PublishAPIRequest.endpoints:type_name -> billing.Endpoint
+	22, // 7: billing.ListPricesResponse.prices:type_name -> billing.Price
+	1,  // 8: billing.Billing.ListTiers:input_type -> billing.ListTiersRequest
+	4,  // 9: billing.Billing.ReadAccount:input_type -> billing.ReadAccountRequest
+	6,  // 10: billing.Billing.SubscribeTier:input_type -> billing.SubscribeTierRequest
+	8,  // 11: billing.Billing.CancelSubscription:input_type -> billing.CancelSubscriptionRequest
+	10, // 12: billing.Billing.SetupCard:input_type -> billing.SetupCardRequest
+	12, // 13: billing.Billing.ListCards:input_type -> billing.ListCardsRequest
+	15, // 14: billing.Billing.DeleteCard:input_type -> billing.DeleteCardRequest
+	24, // 15: billing.Billing.Webhook:input_type -> api.Request
+	17, // 16: billing.Billing.PublishAPI:input_type -> billing.PublishAPIRequest
+	20, // 17: billing.Billing.ListPrices:input_type -> billing.ListPricesRequest
+	2,  // 18: billing.Billing.ListTiers:output_type -> billing.ListTiersResponse
+	5,  // 19: billing.Billing.ReadAccount:output_type -> billing.ReadAccountResponse
+	7,  // 20: billing.Billing.SubscribeTier:output_type -> billing.SubscribeTierResponse
+	9,  // 21: billing.Billing.CancelSubscription:output_type -> billing.CancelSubscriptionResponse
+	11, // 22: billing.Billing.SetupCard:output_type -> billing.SetupCardResponse
+	13, // 23: billing.Billing.ListCards:output_type -> billing.ListCardsResponse
+	16, // 24: billing.Billing.DeleteCard:output_type -> billing.DeleteCardResponse
+	25, // 25: billing.Billing.Webhook:output_type -> api.Response
+	19, // 26: billing.Billing.PublishAPI:output_type -> billing.PublishAPIResponse
+	21, // 27: billing.Billing.ListPrices:output_type -> billing.ListPricesResponse
+	18, // [18:28] is the sub-list for method output_type
+	8,  // [8:18] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_billing_proto_billing_proto_init() }
@@ -585,7 +1445,7 @@ func file_billing_proto_billing_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_billing_proto_billing_proto_rawDesc), len(file_billing_proto_billing_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

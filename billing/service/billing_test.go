@@ -7,12 +7,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/m3o/backend/billing/service"
+	"github.com/m3o/backend/billing/service/migrations"
+	"github.com/m3o/backend/pkg/database/databasetest"
 )
 
 func TestDefaultTiers(t *testing.T) {
 	t.Parallel()
-	b, err := service.New(service.Config{Settings: service.DefaultSettings()})
-	require.NoError(t, err)
+	b := shopOf(t, service.DefaultSettings())
 	require.Equal(t, []service.Tier{
 		{ID: "free", Name: "Free", Price: 0, Currency: "usd", MonthlyQuota: 10_000, RateLimit: 10},
 		{ID: "pro", Name: "Pro", Price: 3500, Currency: "usd", MonthlyQuota: 1_000_000, RateLimit: 100},
@@ -22,19 +23,33 @@ func TestDefaultTiers(t *testing.T) {
 
 func TestNewRefusesWhatIsNotValid(t *testing.T) {
 	t.Parallel()
-	_, err := service.New(service.Config{})
-	require.Error(t, err)
+	db := databasetest.Open(t, "billing", migrations.FS)
+	for want, cfg := range map[string]service.Config{
+		"billing: a database is missing": {},
+		"billing: an outbox is missing":  {DB: db},
+		"currency: expected the ISO 4217 code of a currency in small letters, such as usd": {DB: db, Outbox: &outbox{}},
+	} {
+		_, err := service.New(cfg)
+		require.EqualError(t, err, want)
+	}
+}
+
+// shopOf is billing with other settings.
+func shopOf(t *testing.T, settings service.Settings) *service.Billing {
+	t.Helper()
+	b, err := service.New(service.Config{Settings: settings, DB: databasetest.Open(t, "billing", migrations.FS), Outbox: &outbox{}})
+	require.NoError(t, err)
+	return b
 }
 
 func TestTiersOfTheSamePriceAreOrderedByID(t *testing.T) {
 	t.Parallel()
-	b, err := service.New(service.Config{Settings: service.Settings{
+	b := shopOf(t, service.Settings{
 		Currency: "eur",
 		Tiers: map[string]service.TierSettings{
 			"b": {Name: "B", Price: 1}, "a": {Name: "A", Price: 1}, "c": {Name: "C"},
 		},
-	}})
-	require.NoError(t, err)
+	})
 	tiers := b.Tiers()
 	require.Equal(t, []string{"c", "a", "b"}, []string{tiers[0].ID, tiers[1].ID, tiers[2].ID})
 	require.Equal(t, "eur", tiers[0].Currency)
@@ -43,8 +58,7 @@ func TestTiersOfTheSamePriceAreOrderedByID(t *testing.T) {
 // What a caller does with the answer is the caller's: the next one gets what is configured.
 func TestTiersAreTheCallersOwn(t *testing.T) {
 	t.Parallel()
-	b, err := service.New(service.Config{Settings: service.DefaultSettings()})
-	require.NoError(t, err)
+	b := shopOf(t, service.DefaultSettings())
 	b.Tiers()[0].ID = "changed"
 	require.Equal(t, "free", b.Tiers()[0].ID)
 }
@@ -52,6 +66,7 @@ func TestTiersAreTheCallersOwn(t *testing.T) {
 // Whatever is valid is listed whole and in order.
 func TestEveryTierIsListedInOrder(t *testing.T) {
 	t.Parallel()
+	db := databasetest.Open(t, "billing", migrations.FS)
 	rapid.Check(t, func(t *rapid.T) {
 		settings := service.Settings{
 			Currency: "usd",
@@ -64,9 +79,11 @@ func TestEveryTierIsListedInOrder(t *testing.T) {
 						MonthlyQuota: rapid.Int64Min(0).Draw(t, "quota"),
 						RateLimit:    rapid.Int64Min(0).Draw(t, "rate"),
 					}
-				}), 1, 100).Draw(t, "tiers"),
+				}), 1, 99).Draw(t, "tiers"),
 		}
-		b, err := service.New(service.Config{Settings: settings})
+		delete(settings.Tiers, service.Free) // which may cost nothing
+		settings.Tiers["one"] = service.TierSettings{Name: "One"}
+		b, err := service.New(service.Config{Settings: settings, DB: db, Outbox: &outbox{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,12 +17,17 @@ const (
 	maxTiers    = 100
 	maxTierName = 64  // characters
 	maxPriceID  = 255 // bytes; Stripe's own limit
+
+	maxSigningSecrets = 10
 )
 
 var (
 	validTierID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 	// validPriceID takes what Stripe makes up (price_...) and what operators have named themselves in Stripe.
 	validPriceID = regexp.MustCompile(`^[!-~]*$`)
+
+	validAPIKey        = regexp.MustCompile(`^[sr]k_[A-Za-z0-9_]{1,250}$`)
+	validSigningSecret = regexp.MustCompile(`^whsec_[!-~]{1,250}$`)
 )
 
 // Settings is what an operator can configure, under micro.billing.
@@ -29,6 +36,18 @@ type Settings struct {
 	Currency string `json:"currency"`
 	// Tiers are the tiers by their ids.
 	Tiers map[string]TierSettings `json:"tiers"`
+	// Stripe is the account at Stripe; without it nothing can be paid for.
+	Stripe StripeSettings `json:"stripe"`
+}
+
+// StripeSettings says how to speak to Stripe.
+type StripeSettings struct {
+	// APIKey is the secret key of the account, sk_... or a restricted one, rk_...
+	APIKey string `json:"api_key"`
+	// SigningSecrets are those of the webhook's endpoint, whsec_...: two while one replaces the other.
+	SigningSecrets []string `json:"signing_secrets"`
+	// APIBase is where Stripe is; empty for https://api.stripe.com.
+	APIBase string `json:"api_base"`
 }
 
 // TierSettings describes one tier.
@@ -75,6 +94,35 @@ func (s Settings) Validate() error {
 			return fmt.Errorf("tiers.%s.price_id: expected another price than that of tier %s", id, other)
 		}
 		prices[tier.PriceID] = id
+	}
+	if s.Tiers[Free].Price != 0 {
+		return errors.New("tiers.free.price: expected 0: everybody is on it who has not subscribed to another")
+	}
+	return s.Stripe.Validate()
+}
+
+// Validate returns an error that names the key that is wrong and says what was expected of it.
+func (s StripeSettings) Validate() error {
+	if s.APIKey != "" && !validAPIKey.MatchString(s.APIKey) {
+		return errors.New("stripe.api_key: expected a secret key of Stripe, sk_... or rk_...")
+	}
+	if len(s.SigningSecrets) > maxSigningSecrets {
+		return fmt.Errorf("stripe.signing_secrets: expected at most %d", maxSigningSecrets)
+	}
+	for i, secret := range s.SigningSecrets {
+		if !validSigningSecret.MatchString(secret) {
+			return fmt.Errorf("stripe.signing_secrets[%d]: expected a signing secret of Stripe, whsec_...", i)
+		}
+	}
+	if s.APIBase != "" {
+		u, err := url.Parse(s.APIBase)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
+			u.RawQuery != "" || u.Fragment != "" {
+			return errors.New("stripe.api_base: expected an address without a path, such as https://api.stripe.com")
+		}
+		if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return errors.New("stripe.api_base: expected https: only what listens on this machine may be spoken to in clear text")
+		}
 	}
 	return nil
 }

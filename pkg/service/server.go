@@ -165,7 +165,8 @@ func (s *Server) route(desc protoreflect.ServiceDescriptor, methods map[string]*
 }
 
 // publish writes for whom each endpoint is to where the registry learns of it, so that the HTTP API knows which ones are
-// reachable from outside, and whether calling it changes anything or may be repeated, for callers without its proto.
+// reachable from outside, and whether calling it changes anything or may be repeated, or takes HTTP as it is, for callers without
+// its proto.
 func (s *Server) publish(h server.Handler) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -178,6 +179,9 @@ func (s *Server) publish(h server.Handler) {
 			e.Metadata[auth.EndpointKey] = m.policy.Access.String()
 			if level := direct.Level(m.desc); level != "" {
 				e.Metadata[direct.LevelKey] = level
+			}
+			if direct.Raw(m.desc) {
+				e.Metadata[direct.RawKey] = "true"
 			}
 		}
 	}

@@ -2,6 +2,7 @@
 package fakes
 
 import (
+	"context"
 	"sync"
 
 	"github.com/m3o/backend/billing/handler"
@@ -9,6 +10,116 @@ import (
 )
 
 type FakeCore struct {
+	CancelSubscriptionStub        func(context.Context, string, bool) (service.Account, error)
+	cancelSubscriptionMutex       sync.RWMutex
+	cancelSubscriptionArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 bool
+	}
+	cancelSubscriptionReturns struct {
+		result1 service.Account
+		result2 error
+	}
+	cancelSubscriptionReturnsOnCall map[int]struct {
+		result1 service.Account
+		result2 error
+	}
+	DeleteCardStub        func(context.Context, string, string) error
+	deleteCardMutex       sync.RWMutex
+	deleteCardArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	deleteCardReturns struct {
+		result1 error
+	}
+	deleteCardReturnsOnCall map[int]struct {
+		result1 error
+	}
+	ListCardsStub        func(context.Context, string) ([]service.Card, error)
+	listCardsMutex       sync.RWMutex
+	listCardsArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	listCardsReturns struct {
+		result1 []service.Card
+		result2 error
+	}
+	listCardsReturnsOnCall map[int]struct {
+		result1 []service.Card
+		result2 error
+	}
+	PricesStub        func(context.Context) ([]service.Price, error)
+	pricesMutex       sync.RWMutex
+	pricesArgsForCall []struct {
+		arg1 context.Context
+	}
+	pricesReturns struct {
+		result1 []service.Price
+		result2 error
+	}
+	pricesReturnsOnCall map[int]struct {
+		result1 []service.Price
+		result2 error
+	}
+	PublishAPIStub        func(context.Context, string, []service.Endpoint) error
+	publishAPIMutex       sync.RWMutex
+	publishAPIArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []service.Endpoint
+	}
+	publishAPIReturns struct {
+		result1 error
+	}
+	publishAPIReturnsOnCall map[int]struct {
+		result1 error
+	}
+	ReadAccountStub        func(context.Context, string) (service.Account, error)
+	readAccountMutex       sync.RWMutex
+	readAccountArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	readAccountReturns struct {
+		result1 service.Account
+		result2 error
+	}
+	readAccountReturnsOnCall map[int]struct {
+		result1 service.Account
+		result2 error
+	}
+	SetupCardStub        func(context.Context, string) (string, error)
+	setupCardMutex       sync.RWMutex
+	setupCardArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	setupCardReturns struct {
+		result1 string
+		result2 error
+	}
+	setupCardReturnsOnCall map[int]struct {
+		result1 string
+		result2 error
+	}
+	SubscribeTierStub        func(context.Context, service.Subscribe) (service.Account, error)
+	subscribeTierMutex       sync.RWMutex
+	subscribeTierArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Subscribe
+	}
+	subscribeTierReturns struct {
+		result1 service.Account
+		result2 error
+	}
+	subscribeTierReturnsOnCall map[int]struct {
+		result1 service.Account
+		result2 error
+	}
 	TiersStub        func() []service.Tier
 	tiersMutex       sync.RWMutex
 	tiersArgsForCall []struct {
@@ -19,8 +130,542 @@ type FakeCore struct {
 	tiersReturnsOnCall map[int]struct {
 		result1 []service.Tier
 	}
+	WebhookStub        func(context.Context, []byte, string) error
+	webhookMutex       sync.RWMutex
+	webhookArgsForCall []struct {
+		arg1 context.Context
+		arg2 []byte
+		arg3 string
+	}
+	webhookReturns struct {
+		result1 error
+	}
+	webhookReturnsOnCall map[int]struct {
+		result1 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCore) CancelSubscription(arg1 context.Context, arg2 string, arg3 bool) (service.Account, error) {
+	fake.cancelSubscriptionMutex.Lock()
+	ret, specificReturn := fake.cancelSubscriptionReturnsOnCall[len(fake.cancelSubscriptionArgsForCall)]
+	fake.cancelSubscriptionArgsForCall = append(fake.cancelSubscriptionArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 bool
+	}{arg1, arg2, arg3})
+	stub := fake.CancelSubscriptionStub
+	fakeReturns := fake.cancelSubscriptionReturns
+	fake.recordInvocation("CancelSubscription", []interface{}{arg1, arg2, arg3})
+	fake.cancelSubscriptionMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) CancelSubscriptionCallCount() int {
+	fake.cancelSubscriptionMutex.RLock()
+	defer fake.cancelSubscriptionMutex.RUnlock()
+	return len(fake.cancelSubscriptionArgsForCall)
+}
+
+func (fake *FakeCore) CancelSubscriptionCalls(stub func(context.Context, string, bool) (service.Account, error)) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = stub
+}
+
+func (fake *FakeCore) CancelSubscriptionArgsForCall(i int) (context.Context, string, bool) {
+	fake.cancelSubscriptionMutex.RLock()
+	defer fake.cancelSubscriptionMutex.RUnlock()
+	argsForCall := fake.cancelSubscriptionArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) CancelSubscriptionReturns(result1 service.Account, result2 error) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = nil
+	fake.cancelSubscriptionReturns = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) CancelSubscriptionReturnsOnCall(i int, result1 service.Account, result2 error) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = nil
+	if fake.cancelSubscriptionReturnsOnCall == nil {
+		fake.cancelSubscriptionReturnsOnCall = make(map[int]struct {
+			result1 service.Account
+			result2 error
+		})
+	}
+	fake.cancelSubscriptionReturnsOnCall[i] = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) DeleteCard(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.deleteCardMutex.Lock()
+	ret, specificReturn := fake.deleteCardReturnsOnCall[len(fake.deleteCardArgsForCall)]
+	fake.deleteCardArgsForCall = append(fake.deleteCardArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.DeleteCardStub
+	fakeReturns := fake.deleteCardReturns
+	fake.recordInvocation("DeleteCard", []interface{}{arg1, arg2, arg3})
+	fake.deleteCardMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) DeleteCardCallCount() int {
+	fake.deleteCardMutex.RLock()
+	defer fake.deleteCardMutex.RUnlock()
+	return len(fake.deleteCardArgsForCall)
+}
+
+func (fake *FakeCore) DeleteCardCalls(stub func(context.Context, string, string) error) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = stub
+}
+
+func (fake *FakeCore) DeleteCardArgsForCall(i int) (context.Context, string, string) {
+	fake.deleteCardMutex.RLock()
+	defer fake.deleteCardMutex.RUnlock()
+	argsForCall := fake.deleteCardArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) DeleteCardReturns(result1 error) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = nil
+	fake.deleteCardReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) DeleteCardReturnsOnCall(i int, result1 error) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = nil
+	if fake.deleteCardReturnsOnCall == nil {
+		fake.deleteCardReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.deleteCardReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) ListCards(arg1 context.Context, arg2 string) ([]service.Card, error) {
+	fake.listCardsMutex.Lock()
+	ret, specificReturn := fake.listCardsReturnsOnCall[len(fake.listCardsArgsForCall)]
+	fake.listCardsArgsForCall = append(fake.listCardsArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.ListCardsStub
+	fakeReturns := fake.listCardsReturns
+	fake.recordInvocation("ListCards", []interface{}{arg1, arg2})
+	fake.listCardsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ListCardsCallCount() int {
+	fake.listCardsMutex.RLock()
+	defer fake.listCardsMutex.RUnlock()
+	return len(fake.listCardsArgsForCall)
+}
+
+func (fake *FakeCore) ListCardsCalls(stub func(context.Context, string) ([]service.Card, error)) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = stub
+}
+
+func (fake *FakeCore) ListCardsArgsForCall(i int) (context.Context, string) {
+	fake.listCardsMutex.RLock()
+	defer fake.listCardsMutex.RUnlock()
+	argsForCall := fake.listCardsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) ListCardsReturns(result1 []service.Card, result2 error) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = nil
+	fake.listCardsReturns = struct {
+		result1 []service.Card
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ListCardsReturnsOnCall(i int, result1 []service.Card, result2 error) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = nil
+	if fake.listCardsReturnsOnCall == nil {
+		fake.listCardsReturnsOnCall = make(map[int]struct {
+			result1 []service.Card
+			result2 error
+		})
+	}
+	fake.listCardsReturnsOnCall[i] = struct {
+		result1 []service.Card
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Prices(arg1 context.Context) ([]service.Price, error) {
+	fake.pricesMutex.Lock()
+	ret, specificReturn := fake.pricesReturnsOnCall[len(fake.pricesArgsForCall)]
+	fake.pricesArgsForCall = append(fake.pricesArgsForCall, struct {
+		arg1 context.Context
+	}{arg1})
+	stub := fake.PricesStub
+	fakeReturns := fake.pricesReturns
+	fake.recordInvocation("Prices", []interface{}{arg1})
+	fake.pricesMutex.Unlock()
+	if stub != nil {
+		return stub(arg1)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) PricesCallCount() int {
+	fake.pricesMutex.RLock()
+	defer fake.pricesMutex.RUnlock()
+	return len(fake.pricesArgsForCall)
+}
+
+func (fake *FakeCore) PricesCalls(stub func(context.Context) ([]service.Price, error)) {
+	fake.pricesMutex.Lock()
+	defer fake.pricesMutex.Unlock()
+	fake.PricesStub = stub
+}
+
+func (fake *FakeCore) PricesArgsForCall(i int) context.Context {
+	fake.pricesMutex.RLock()
+	defer fake.pricesMutex.RUnlock()
+	argsForCall := fake.pricesArgsForCall[i]
+	return argsForCall.arg1
+}
+
+func (fake *FakeCore) PricesReturns(result1 []service.Price, result2 error) {
+	fake.pricesMutex.Lock()
+	defer fake.pricesMutex.Unlock()
+	fake.PricesStub = nil
+	fake.pricesReturns = struct {
+		result1 []service.Price
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) PricesReturnsOnCall(i int, result1 []service.Price, result2 error) {
+	fake.pricesMutex.Lock()
+	defer fake.pricesMutex.Unlock()
+	fake.PricesStub = nil
+	if fake.pricesReturnsOnCall == nil {
+		fake.pricesReturnsOnCall = make(map[int]struct {
+			result1 []service.Price
+			result2 error
+		})
+	}
+	fake.pricesReturnsOnCall[i] = struct {
+		result1 []service.Price
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) PublishAPI(arg1 context.Context, arg2 string, arg3 []service.Endpoint) error {
+	var arg3Copy []service.Endpoint
+	if arg3 != nil {
+		arg3Copy = make([]service.Endpoint, len(arg3))
+		copy(arg3Copy, arg3)
+	}
+	fake.publishAPIMutex.Lock()
+	ret, specificReturn := fake.publishAPIReturnsOnCall[len(fake.publishAPIArgsForCall)]
+	fake.publishAPIArgsForCall = append(fake.publishAPIArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []service.Endpoint
+	}{arg1, arg2, arg3Copy})
+	stub := fake.PublishAPIStub
+	fakeReturns := fake.publishAPIReturns
+	fake.recordInvocation("PublishAPI", []interface{}{arg1, arg2, arg3Copy})
+	fake.publishAPIMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) PublishAPICallCount() int {
+	fake.publishAPIMutex.RLock()
+	defer fake.publishAPIMutex.RUnlock()
+	return len(fake.publishAPIArgsForCall)
+}
+
+func (fake *FakeCore) PublishAPICalls(stub func(context.Context, string, []service.Endpoint) error) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = stub
+}
+
+func (fake *FakeCore) PublishAPIArgsForCall(i int) (context.Context, string, []service.Endpoint) {
+	fake.publishAPIMutex.RLock()
+	defer fake.publishAPIMutex.RUnlock()
+	argsForCall := fake.publishAPIArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) PublishAPIReturns(result1 error) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = nil
+	fake.publishAPIReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) PublishAPIReturnsOnCall(i int, result1 error) {
+	fake.publishAPIMutex.Lock()
+	defer fake.publishAPIMutex.Unlock()
+	fake.PublishAPIStub = nil
+	if fake.publishAPIReturnsOnCall == nil {
+		fake.publishAPIReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.publishAPIReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) ReadAccount(arg1 context.Context, arg2 string) (service.Account, error) {
+	fake.readAccountMutex.Lock()
+	ret, specificReturn := fake.readAccountReturnsOnCall[len(fake.readAccountArgsForCall)]
+	fake.readAccountArgsForCall = append(fake.readAccountArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.ReadAccountStub
+	fakeReturns := fake.readAccountReturns
+	fake.recordInvocation("ReadAccount", []interface{}{arg1, arg2})
+	fake.readAccountMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ReadAccountCallCount() int {
+	fake.readAccountMutex.RLock()
+	defer fake.readAccountMutex.RUnlock()
+	return len(fake.readAccountArgsForCall)
+}
+
+func (fake *FakeCore) ReadAccountCalls(stub func(context.Context, string) (service.Account, error)) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = stub
+}
+
+func (fake *FakeCore) ReadAccountArgsForCall(i int) (context.Context, string) {
+	fake.readAccountMutex.RLock()
+	defer fake.readAccountMutex.RUnlock()
+	argsForCall := fake.readAccountArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) ReadAccountReturns(result1 service.Account, result2 error) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = nil
+	fake.readAccountReturns = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ReadAccountReturnsOnCall(i int, result1 service.Account, result2 error) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = nil
+	if fake.readAccountReturnsOnCall == nil {
+		fake.readAccountReturnsOnCall = make(map[int]struct {
+			result1 service.Account
+			result2 error
+		})
+	}
+	fake.readAccountReturnsOnCall[i] = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SetupCard(arg1 context.Context, arg2 string) (string, error) {
+	fake.setupCardMutex.Lock()
+	ret, specificReturn := fake.setupCardReturnsOnCall[len(fake.setupCardArgsForCall)]
+	fake.setupCardArgsForCall = append(fake.setupCardArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.SetupCardStub
+	fakeReturns := fake.setupCardReturns
+	fake.recordInvocation("SetupCard", []interface{}{arg1, arg2})
+	fake.setupCardMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) SetupCardCallCount() int {
+	fake.setupCardMutex.RLock()
+	defer fake.setupCardMutex.RUnlock()
+	return len(fake.setupCardArgsForCall)
+}
+
+func (fake *FakeCore) SetupCardCalls(stub func(context.Context, string) (string, error)) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = stub
+}
+
+func (fake *FakeCore) SetupCardArgsForCall(i int) (context.Context, string) {
+	fake.setupCardMutex.RLock()
+	defer fake.setupCardMutex.RUnlock()
+	argsForCall := fake.setupCardArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SetupCardReturns(result1 string, result2 error) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = nil
+	fake.setupCardReturns = struct {
+		result1 string
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SetupCardReturnsOnCall(i int, result1 string, result2 error) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = nil
+	if fake.setupCardReturnsOnCall == nil {
+		fake.setupCardReturnsOnCall = make(map[int]struct {
+			result1 string
+			result2 error
+		})
+	}
+	fake.setupCardReturnsOnCall[i] = struct {
+		result1 string
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SubscribeTier(arg1 context.Context, arg2 service.Subscribe) (service.Account, error) {
+	fake.subscribeTierMutex.Lock()
+	ret, specificReturn := fake.subscribeTierReturnsOnCall[len(fake.subscribeTierArgsForCall)]
+	fake.subscribeTierArgsForCall = append(fake.subscribeTierArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Subscribe
+	}{arg1, arg2})
+	stub := fake.SubscribeTierStub
+	fakeReturns := fake.subscribeTierReturns
+	fake.recordInvocation("SubscribeTier", []interface{}{arg1, arg2})
+	fake.subscribeTierMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) SubscribeTierCallCount() int {
+	fake.subscribeTierMutex.RLock()
+	defer fake.subscribeTierMutex.RUnlock()
+	return len(fake.subscribeTierArgsForCall)
+}
+
+func (fake *FakeCore) SubscribeTierCalls(stub func(context.Context, service.Subscribe) (service.Account, error)) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = stub
+}
+
+func (fake *FakeCore) SubscribeTierArgsForCall(i int) (context.Context, service.Subscribe) {
+	fake.subscribeTierMutex.RLock()
+	defer fake.subscribeTierMutex.RUnlock()
+	argsForCall := fake.subscribeTierArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SubscribeTierReturns(result1 service.Account, result2 error) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = nil
+	fake.subscribeTierReturns = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SubscribeTierReturnsOnCall(i int, result1 service.Account, result2 error) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = nil
+	if fake.subscribeTierReturnsOnCall == nil {
+		fake.subscribeTierReturnsOnCall = make(map[int]struct {
+			result1 service.Account
+			result2 error
+		})
+	}
+	fake.subscribeTierReturnsOnCall[i] = struct {
+		result1 service.Account
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeCore) Tiers() []service.Tier {
@@ -73,6 +718,74 @@ func (fake *FakeCore) TiersReturnsOnCall(i int, result1 []service.Tier) {
 	}
 	fake.tiersReturnsOnCall[i] = struct {
 		result1 []service.Tier
+	}{result1}
+}
+
+func (fake *FakeCore) Webhook(arg1 context.Context, arg2 []byte, arg3 string) error {
+	var arg2Copy []byte
+	if arg2 != nil {
+		arg2Copy = make([]byte, len(arg2))
+		copy(arg2Copy, arg2)
+	}
+	fake.webhookMutex.Lock()
+	ret, specificReturn := fake.webhookReturnsOnCall[len(fake.webhookArgsForCall)]
+	fake.webhookArgsForCall = append(fake.webhookArgsForCall, struct {
+		arg1 context.Context
+		arg2 []byte
+		arg3 string
+	}{arg1, arg2Copy, arg3})
+	stub := fake.WebhookStub
+	fakeReturns := fake.webhookReturns
+	fake.recordInvocation("Webhook", []interface{}{arg1, arg2Copy, arg3})
+	fake.webhookMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) WebhookCallCount() int {
+	fake.webhookMutex.RLock()
+	defer fake.webhookMutex.RUnlock()
+	return len(fake.webhookArgsForCall)
+}
+
+func (fake *FakeCore) WebhookCalls(stub func(context.Context, []byte, string) error) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = stub
+}
+
+func (fake *FakeCore) WebhookArgsForCall(i int) (context.Context, []byte, string) {
+	fake.webhookMutex.RLock()
+	defer fake.webhookMutex.RUnlock()
+	argsForCall := fake.webhookArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) WebhookReturns(result1 error) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = nil
+	fake.webhookReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) WebhookReturnsOnCall(i int, result1 error) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = nil
+	if fake.webhookReturnsOnCall == nil {
+		fake.webhookReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.webhookReturnsOnCall[i] = struct {
+		result1 error
 	}{result1}
 }
 

@@ -6,10 +6,56 @@ import (
 	"sync"
 
 	billing "github.com/m3o/backend/billing/proto"
+	"github.com/micro/micro/v3/proto/api"
 	"github.com/micro/micro/v3/service/client"
 )
 
 type FakeBillingService struct {
+	CancelSubscriptionStub        func(context.Context, *billing.CancelSubscriptionRequest, ...client.CallOption) (*billing.CancelSubscriptionResponse, error)
+	cancelSubscriptionMutex       sync.RWMutex
+	cancelSubscriptionArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.CancelSubscriptionRequest
+		arg3 []client.CallOption
+	}
+	cancelSubscriptionReturns struct {
+		result1 *billing.CancelSubscriptionResponse
+		result2 error
+	}
+	cancelSubscriptionReturnsOnCall map[int]struct {
+		result1 *billing.CancelSubscriptionResponse
+		result2 error
+	}
+	DeleteCardStub        func(context.Context, *billing.DeleteCardRequest, ...client.CallOption) (*billing.DeleteCardResponse, error)
+	deleteCardMutex       sync.RWMutex
+	deleteCardArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.DeleteCardRequest
+		arg3 []client.CallOption
+	}
+	deleteCardReturns struct {
+		result1 *billing.DeleteCardResponse
+		result2 error
+	}
+	deleteCardReturnsOnCall map[int]struct {
+		result1 *billing.DeleteCardResponse
+		result2 error
+	}
+	ListCardsStub        func(context.Context, *billing.ListCardsRequest, ...client.CallOption) (*billing.ListCardsResponse, error)
+	listCardsMutex       sync.RWMutex
+	listCardsArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.ListCardsRequest
+		arg3 []client.CallOption
+	}
+	listCardsReturns struct {
+		result1 *billing.ListCardsResponse
+		result2 error
+	}
+	listCardsReturnsOnCall map[int]struct {
+		result1 *billing.ListCardsResponse
+		result2 error
+	}
 	ListPricesStub        func(context.Context, *billing.ListPricesRequest, ...client.CallOption) (*billing.ListPricesResponse, error)
 	listPricesMutex       sync.RWMutex
 	listPricesArgsForCall []struct {
@@ -55,8 +101,266 @@ type FakeBillingService struct {
 		result1 *billing.PublishAPIResponse
 		result2 error
 	}
+	ReadAccountStub        func(context.Context, *billing.ReadAccountRequest, ...client.CallOption) (*billing.ReadAccountResponse, error)
+	readAccountMutex       sync.RWMutex
+	readAccountArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.ReadAccountRequest
+		arg3 []client.CallOption
+	}
+	readAccountReturns struct {
+		result1 *billing.ReadAccountResponse
+		result2 error
+	}
+	readAccountReturnsOnCall map[int]struct {
+		result1 *billing.ReadAccountResponse
+		result2 error
+	}
+	SetupCardStub        func(context.Context, *billing.SetupCardRequest, ...client.CallOption) (*billing.SetupCardResponse, error)
+	setupCardMutex       sync.RWMutex
+	setupCardArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.SetupCardRequest
+		arg3 []client.CallOption
+	}
+	setupCardReturns struct {
+		result1 *billing.SetupCardResponse
+		result2 error
+	}
+	setupCardReturnsOnCall map[int]struct {
+		result1 *billing.SetupCardResponse
+		result2 error
+	}
+	SubscribeTierStub        func(context.Context, *billing.SubscribeTierRequest, ...client.CallOption) (*billing.SubscribeTierResponse, error)
+	subscribeTierMutex       sync.RWMutex
+	subscribeTierArgsForCall []struct {
+		arg1 context.Context
+		arg2 *billing.SubscribeTierRequest
+		arg3 []client.CallOption
+	}
+	subscribeTierReturns struct {
+		result1 *billing.SubscribeTierResponse
+		result2 error
+	}
+	subscribeTierReturnsOnCall map[int]struct {
+		result1 *billing.SubscribeTierResponse
+		result2 error
+	}
+	WebhookStub        func(context.Context, *api.Request, ...client.CallOption) (*api.Response, error)
+	webhookMutex       sync.RWMutex
+	webhookArgsForCall []struct {
+		arg1 context.Context
+		arg2 *api.Request
+		arg3 []client.CallOption
+	}
+	webhookReturns struct {
+		result1 *api.Response
+		result2 error
+	}
+	webhookReturnsOnCall map[int]struct {
+		result1 *api.Response
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeBillingService) CancelSubscription(arg1 context.Context, arg2 *billing.CancelSubscriptionRequest, arg3 ...client.CallOption) (*billing.CancelSubscriptionResponse, error) {
+	fake.cancelSubscriptionMutex.Lock()
+	ret, specificReturn := fake.cancelSubscriptionReturnsOnCall[len(fake.cancelSubscriptionArgsForCall)]
+	fake.cancelSubscriptionArgsForCall = append(fake.cancelSubscriptionArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.CancelSubscriptionRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.CancelSubscriptionStub
+	fakeReturns := fake.cancelSubscriptionReturns
+	fake.recordInvocation("CancelSubscription", []interface{}{arg1, arg2, arg3})
+	fake.cancelSubscriptionMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) CancelSubscriptionCallCount() int {
+	fake.cancelSubscriptionMutex.RLock()
+	defer fake.cancelSubscriptionMutex.RUnlock()
+	return len(fake.cancelSubscriptionArgsForCall)
+}
+
+func (fake *FakeBillingService) CancelSubscriptionCalls(stub func(context.Context, *billing.CancelSubscriptionRequest, ...client.CallOption) (*billing.CancelSubscriptionResponse, error)) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = stub
+}
+
+func (fake *FakeBillingService) CancelSubscriptionArgsForCall(i int) (context.Context, *billing.CancelSubscriptionRequest, []client.CallOption) {
+	fake.cancelSubscriptionMutex.RLock()
+	defer fake.cancelSubscriptionMutex.RUnlock()
+	argsForCall := fake.cancelSubscriptionArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) CancelSubscriptionReturns(result1 *billing.CancelSubscriptionResponse, result2 error) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = nil
+	fake.cancelSubscriptionReturns = struct {
+		result1 *billing.CancelSubscriptionResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) CancelSubscriptionReturnsOnCall(i int, result1 *billing.CancelSubscriptionResponse, result2 error) {
+	fake.cancelSubscriptionMutex.Lock()
+	defer fake.cancelSubscriptionMutex.Unlock()
+	fake.CancelSubscriptionStub = nil
+	if fake.cancelSubscriptionReturnsOnCall == nil {
+		fake.cancelSubscriptionReturnsOnCall = make(map[int]struct {
+			result1 *billing.CancelSubscriptionResponse
+			result2 error
+		})
+	}
+	fake.cancelSubscriptionReturnsOnCall[i] = struct {
+		result1 *billing.CancelSubscriptionResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) DeleteCard(arg1 context.Context, arg2 *billing.DeleteCardRequest, arg3 ...client.CallOption) (*billing.DeleteCardResponse, error) {
+	fake.deleteCardMutex.Lock()
+	ret, specificReturn := fake.deleteCardReturnsOnCall[len(fake.deleteCardArgsForCall)]
+	fake.deleteCardArgsForCall = append(fake.deleteCardArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.DeleteCardRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.DeleteCardStub
+	fakeReturns := fake.deleteCardReturns
+	fake.recordInvocation("DeleteCard", []interface{}{arg1, arg2, arg3})
+	fake.deleteCardMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) DeleteCardCallCount() int {
+	fake.deleteCardMutex.RLock()
+	defer fake.deleteCardMutex.RUnlock()
+	return len(fake.deleteCardArgsForCall)
+}
+
+func (fake *FakeBillingService) DeleteCardCalls(stub func(context.Context, *billing.DeleteCardRequest, ...client.CallOption) (*billing.DeleteCardResponse, error)) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = stub
+}
+
+func (fake *FakeBillingService) DeleteCardArgsForCall(i int) (context.Context, *billing.DeleteCardRequest, []client.CallOption) {
+	fake.deleteCardMutex.RLock()
+	defer fake.deleteCardMutex.RUnlock()
+	argsForCall := fake.deleteCardArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) DeleteCardReturns(result1 *billing.DeleteCardResponse, result2 error) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = nil
+	fake.deleteCardReturns = struct {
+		result1 *billing.DeleteCardResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) DeleteCardReturnsOnCall(i int, result1 *billing.DeleteCardResponse, result2 error) {
+	fake.deleteCardMutex.Lock()
+	defer fake.deleteCardMutex.Unlock()
+	fake.DeleteCardStub = nil
+	if fake.deleteCardReturnsOnCall == nil {
+		fake.deleteCardReturnsOnCall = make(map[int]struct {
+			result1 *billing.DeleteCardResponse
+			result2 error
+		})
+	}
+	fake.deleteCardReturnsOnCall[i] = struct {
+		result1 *billing.DeleteCardResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) ListCards(arg1 context.Context, arg2 *billing.ListCardsRequest, arg3 ...client.CallOption) (*billing.ListCardsResponse, error) {
+	fake.listCardsMutex.Lock()
+	ret, specificReturn := fake.listCardsReturnsOnCall[len(fake.listCardsArgsForCall)]
+	fake.listCardsArgsForCall = append(fake.listCardsArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.ListCardsRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ListCardsStub
+	fakeReturns := fake.listCardsReturns
+	fake.recordInvocation("ListCards", []interface{}{arg1, arg2, arg3})
+	fake.listCardsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) ListCardsCallCount() int {
+	fake.listCardsMutex.RLock()
+	defer fake.listCardsMutex.RUnlock()
+	return len(fake.listCardsArgsForCall)
+}
+
+func (fake *FakeBillingService) ListCardsCalls(stub func(context.Context, *billing.ListCardsRequest, ...client.CallOption) (*billing.ListCardsResponse, error)) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = stub
+}
+
+func (fake *FakeBillingService) ListCardsArgsForCall(i int) (context.Context, *billing.ListCardsRequest, []client.CallOption) {
+	fake.listCardsMutex.RLock()
+	defer fake.listCardsMutex.RUnlock()
+	argsForCall := fake.listCardsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) ListCardsReturns(result1 *billing.ListCardsResponse, result2 error) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = nil
+	fake.listCardsReturns = struct {
+		result1 *billing.ListCardsResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) ListCardsReturnsOnCall(i int, result1 *billing.ListCardsResponse, result2 error) {
+	fake.listCardsMutex.Lock()
+	defer fake.listCardsMutex.Unlock()
+	fake.ListCardsStub = nil
+	if fake.listCardsReturnsOnCall == nil {
+		fake.listCardsReturnsOnCall = make(map[int]struct {
+			result1 *billing.ListCardsResponse
+			result2 error
+		})
+	}
+	fake.listCardsReturnsOnCall[i] = struct {
+		result1 *billing.ListCardsResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeBillingService) ListPrices(arg1 context.Context, arg2 *billing.ListPricesRequest, arg3 ...client.CallOption) (*billing.ListPricesResponse, error) {
@@ -253,6 +557,270 @@ func (fake *FakeBillingService) PublishAPIReturnsOnCall(i int, result1 *billing.
 	}
 	fake.publishAPIReturnsOnCall[i] = struct {
 		result1 *billing.PublishAPIResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) ReadAccount(arg1 context.Context, arg2 *billing.ReadAccountRequest, arg3 ...client.CallOption) (*billing.ReadAccountResponse, error) {
+	fake.readAccountMutex.Lock()
+	ret, specificReturn := fake.readAccountReturnsOnCall[len(fake.readAccountArgsForCall)]
+	fake.readAccountArgsForCall = append(fake.readAccountArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.ReadAccountRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ReadAccountStub
+	fakeReturns := fake.readAccountReturns
+	fake.recordInvocation("ReadAccount", []interface{}{arg1, arg2, arg3})
+	fake.readAccountMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) ReadAccountCallCount() int {
+	fake.readAccountMutex.RLock()
+	defer fake.readAccountMutex.RUnlock()
+	return len(fake.readAccountArgsForCall)
+}
+
+func (fake *FakeBillingService) ReadAccountCalls(stub func(context.Context, *billing.ReadAccountRequest, ...client.CallOption) (*billing.ReadAccountResponse, error)) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = stub
+}
+
+func (fake *FakeBillingService) ReadAccountArgsForCall(i int) (context.Context, *billing.ReadAccountRequest, []client.CallOption) {
+	fake.readAccountMutex.RLock()
+	defer fake.readAccountMutex.RUnlock()
+	argsForCall := fake.readAccountArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) ReadAccountReturns(result1 *billing.ReadAccountResponse, result2 error) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = nil
+	fake.readAccountReturns = struct {
+		result1 *billing.ReadAccountResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) ReadAccountReturnsOnCall(i int, result1 *billing.ReadAccountResponse, result2 error) {
+	fake.readAccountMutex.Lock()
+	defer fake.readAccountMutex.Unlock()
+	fake.ReadAccountStub = nil
+	if fake.readAccountReturnsOnCall == nil {
+		fake.readAccountReturnsOnCall = make(map[int]struct {
+			result1 *billing.ReadAccountResponse
+			result2 error
+		})
+	}
+	fake.readAccountReturnsOnCall[i] = struct {
+		result1 *billing.ReadAccountResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) SetupCard(arg1 context.Context, arg2 *billing.SetupCardRequest, arg3 ...client.CallOption) (*billing.SetupCardResponse, error) {
+	fake.setupCardMutex.Lock()
+	ret, specificReturn := fake.setupCardReturnsOnCall[len(fake.setupCardArgsForCall)]
+	fake.setupCardArgsForCall = append(fake.setupCardArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.SetupCardRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.SetupCardStub
+	fakeReturns := fake.setupCardReturns
+	fake.recordInvocation("SetupCard", []interface{}{arg1, arg2, arg3})
+	fake.setupCardMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) SetupCardCallCount() int {
+	fake.setupCardMutex.RLock()
+	defer fake.setupCardMutex.RUnlock()
+	return len(fake.setupCardArgsForCall)
+}
+
+func (fake *FakeBillingService) SetupCardCalls(stub func(context.Context, *billing.SetupCardRequest, ...client.CallOption) (*billing.SetupCardResponse, error)) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = stub
+}
+
+func (fake *FakeBillingService) SetupCardArgsForCall(i int) (context.Context, *billing.SetupCardRequest, []client.CallOption) {
+	fake.setupCardMutex.RLock()
+	defer fake.setupCardMutex.RUnlock()
+	argsForCall := fake.setupCardArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) SetupCardReturns(result1 *billing.SetupCardResponse, result2 error) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = nil
+	fake.setupCardReturns = struct {
+		result1 *billing.SetupCardResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) SetupCardReturnsOnCall(i int, result1 *billing.SetupCardResponse, result2 error) {
+	fake.setupCardMutex.Lock()
+	defer fake.setupCardMutex.Unlock()
+	fake.SetupCardStub = nil
+	if fake.setupCardReturnsOnCall == nil {
+		fake.setupCardReturnsOnCall = make(map[int]struct {
+			result1 *billing.SetupCardResponse
+			result2 error
+		})
+	}
+	fake.setupCardReturnsOnCall[i] = struct {
+		result1 *billing.SetupCardResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) SubscribeTier(arg1 context.Context, arg2 *billing.SubscribeTierRequest, arg3 ...client.CallOption) (*billing.SubscribeTierResponse, error) {
+	fake.subscribeTierMutex.Lock()
+	ret, specificReturn := fake.subscribeTierReturnsOnCall[len(fake.subscribeTierArgsForCall)]
+	fake.subscribeTierArgsForCall = append(fake.subscribeTierArgsForCall, struct {
+		arg1 context.Context
+		arg2 *billing.SubscribeTierRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.SubscribeTierStub
+	fakeReturns := fake.subscribeTierReturns
+	fake.recordInvocation("SubscribeTier", []interface{}{arg1, arg2, arg3})
+	fake.subscribeTierMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) SubscribeTierCallCount() int {
+	fake.subscribeTierMutex.RLock()
+	defer fake.subscribeTierMutex.RUnlock()
+	return len(fake.subscribeTierArgsForCall)
+}
+
+func (fake *FakeBillingService) SubscribeTierCalls(stub func(context.Context, *billing.SubscribeTierRequest, ...client.CallOption) (*billing.SubscribeTierResponse, error)) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = stub
+}
+
+func (fake *FakeBillingService) SubscribeTierArgsForCall(i int) (context.Context, *billing.SubscribeTierRequest, []client.CallOption) {
+	fake.subscribeTierMutex.RLock()
+	defer fake.subscribeTierMutex.RUnlock()
+	argsForCall := fake.subscribeTierArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) SubscribeTierReturns(result1 *billing.SubscribeTierResponse, result2 error) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = nil
+	fake.subscribeTierReturns = struct {
+		result1 *billing.SubscribeTierResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) SubscribeTierReturnsOnCall(i int, result1 *billing.SubscribeTierResponse, result2 error) {
+	fake.subscribeTierMutex.Lock()
+	defer fake.subscribeTierMutex.Unlock()
+	fake.SubscribeTierStub = nil
+	if fake.subscribeTierReturnsOnCall == nil {
+		fake.subscribeTierReturnsOnCall = make(map[int]struct {
+			result1 *billing.SubscribeTierResponse
+			result2 error
+		})
+	}
+	fake.subscribeTierReturnsOnCall[i] = struct {
+		result1 *billing.SubscribeTierResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) Webhook(arg1 context.Context, arg2 *api.Request, arg3 ...client.CallOption) (*api.Response, error) {
+	fake.webhookMutex.Lock()
+	ret, specificReturn := fake.webhookReturnsOnCall[len(fake.webhookArgsForCall)]
+	fake.webhookArgsForCall = append(fake.webhookArgsForCall, struct {
+		arg1 context.Context
+		arg2 *api.Request
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.WebhookStub
+	fakeReturns := fake.webhookReturns
+	fake.recordInvocation("Webhook", []interface{}{arg1, arg2, arg3})
+	fake.webhookMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeBillingService) WebhookCallCount() int {
+	fake.webhookMutex.RLock()
+	defer fake.webhookMutex.RUnlock()
+	return len(fake.webhookArgsForCall)
+}
+
+func (fake *FakeBillingService) WebhookCalls(stub func(context.Context, *api.Request, ...client.CallOption) (*api.Response, error)) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = stub
+}
+
+func (fake *FakeBillingService) WebhookArgsForCall(i int) (context.Context, *api.Request, []client.CallOption) {
+	fake.webhookMutex.RLock()
+	defer fake.webhookMutex.RUnlock()
+	argsForCall := fake.webhookArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeBillingService) WebhookReturns(result1 *api.Response, result2 error) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = nil
+	fake.webhookReturns = struct {
+		result1 *api.Response
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeBillingService) WebhookReturnsOnCall(i int, result1 *api.Response, result2 error) {
+	fake.webhookMutex.Lock()
+	defer fake.webhookMutex.Unlock()
+	fake.WebhookStub = nil
+	if fake.webhookReturnsOnCall == nil {
+		fake.webhookReturnsOnCall = make(map[int]struct {
+			result1 *api.Response
+			result2 error
+		})
+	}
+	fake.webhookReturnsOnCall[i] = struct {
+		result1 *api.Response
 		result2 error
 	}{result1, result2}
 }

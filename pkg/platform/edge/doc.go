@@ -17,6 +17,10 @@
 // as well. The last two are always the edge's own. A cookie is nobody's token. With a key, it learns the customer's id and the
 // key's instead of the Authorization header.
 //
+// An endpoint whose messages are Micro's api.Request and api.Response takes HTTP as it is, and answers so: it learns the method,
+// the path, the query, the header but for cookies and what is about the connection, and the body, byte for byte. A body
+// that is not UTF-8 is 400, because a message cannot have it. What else is said here holds for these endpoints, too.
+//
 // A web page of another site may call if its origin is in the configuration, and else cannot change anything: 403. A host
 // that is not the API's is 421, so that no site can pass the API off as its own.
 //

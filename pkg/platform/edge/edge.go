@@ -103,7 +103,15 @@ type calls struct {
 
 // ServeHTTP implements http.Handler.
 func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := c.call(w, r)
+	to, known, err := c.find(r)
+	if err == nil && known.endpoints[to.endpoint].raw {
+		c.serveRaw(w, r, to, known.endpoints[to.endpoint])
+		return
+	}
+	var body json.RawMessage
+	if err == nil {
+		body, err = c.call(w, r, to, known)
+	}
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -112,11 +120,7 @@ func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // call makes the RPC that r stands for.
-func (c *calls) call(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
-	to, known, err := c.find(r)
-	if err != nil {
-		return nil, err
-	}
+func (c *calls) call(w http.ResponseWriter, r *http.Request, to route, known entry) (json.RawMessage, error) {
 	md, err := metadataOf(r)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ type endpoint struct {
 	outside bool            // it is reachable from outside
 	withKey bool            // it may be called for a customer who has an API key
 	safe    bool            // calling it changes nothing
+	raw     bool            // it takes HTTP as it is
 	truths  map[string]bool // the parameters that are true or false: a query does not tell them from text
 }
 
@@ -25,12 +26,15 @@ func endpointsOf(services []*registry.Service) map[string]endpoint {
 				outside: auth.OutsideByName(e.Metadata[auth.EndpointKey]),
 				withKey: auth.WithKeyByName(e.Metadata[auth.EndpointKey]),
 				safe:    e.Metadata[direct.LevelKey] == direct.Safe,
+				raw:     e.Metadata[direct.RawKey] != "",
 				truths:  make(map[string]bool),
 			}
 			if before, ok := endpoints[e.Name]; ok {
 				found.outside = found.outside && before.outside
 				found.withKey = found.withKey && before.withKey
 				found.safe = found.safe && before.safe
+				// Versions that do not agree on this are for nobody: half of the calls would fail anyhow.
+				found.outside = found.outside && found.raw == before.raw
 				found.truths = before.truths
 			}
 			if e.Request != nil {

@@ -22,9 +22,18 @@ func bodyOf(w http.ResponseWriter, r *http.Request, most int64) (json.RawMessage
 	if err := expectJSON(r.Header.Get("Content-Type")); err != nil {
 		return nil, err
 	}
+	b, err := wholeBody(w, r, most)
+	if err != nil {
+		return nil, err
+	}
+	return objectOf(b)
+}
+
+// wholeBody reads a body as it is.
+func wholeBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	b, err := readAll(w, r, most)
 	if err == nil {
-		return objectOf(b)
+		return b, nil
 	}
 	// The rest of the body is not waited for, so no other request can follow on this connection.
 	w.Header().Set("Connection", "close")

@@ -15,6 +15,16 @@ const LevelKey = "idempotency"
 // Safe is the value for an endpoint that changes nothing, which the HTTP API may call with GET.
 var Safe = descriptorpb.MethodOptions_NO_SIDE_EFFECTS.String()
 
+// RawKey is where an endpoint says in the registry, with any value, that it takes HTTP as it is: its messages are Micro's
+// api.Request and api.Response.
+const RawKey = "raw"
+
+// Raw tells whether a method takes HTTP as it is.
+func Raw(m protoreflect.MethodDescriptor) bool {
+	return m.Input().FullName() == "api.Request" && m.Output().FullName() == "api.Response" &&
+		!m.IsStreamingClient() && !m.IsStreamingServer()
+}
+
 // Level returns what a method says of repeating it, as the registry has it: the name of its idempotency_level, empty if
 // it says nothing, or streams: nobody can tell how much of a stream to repeat.
 func Level(m protoreflect.MethodDescriptor) string {

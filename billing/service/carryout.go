@@ -1,0 +1,155 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/errors"
+)
+
+// keyKept is for how long a key of the payment provider's is sure to be known there: it forgets them after a day.
+const keyKept = 12 * time.Hour
+
+// carryOut has the payment provider do what an operation asks for, and ends the operation. When nobody knows whether
+// anything was done it has not ended, stays pending, and the error says so.
+func (b *Billing) carryOut(ctx context.Context, o *operation) (account Account, ended bool, err error) {
+	if b.payments == nil {
+		return Account{}, false, errNoPayments()
+	}
+	account, err = findAccount(ctx, b.db.Read(), o.customerID, "")
+	if err != nil {
+		return Account{}, false, err
+	}
+	subscription, err := b.ask(ctx, &account, o)
+	if err != nil && !errors.Permanent(err) && !refused(ctx, err) {
+		return Account{}, false, err
+	}
+	return b.finish(ctx, o, subscription, err)
+}
+
+// refused says whether an error of no kind of ours is the provider's refusal, and not the end of our own patience.
+func refused(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && errors.KindOf(err) == errors.KindInternal
+}
+
+// ask asks the payment provider, under names that come from the operation. The subscription is empty when there is none
+// after it.
+func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subscription, error) {
+	switch {
+	case o.kind == cancel || o.kind == subscribe && o.priceID == "":
+		if account.subscription == "" {
+			return Subscription{}, nil
+		}
+		err := b.payments.CancelSubscription(ctx, account.subscription, o.id+"/cancel")
+		if noSubscription(err) {
+			err = nil
+		}
+		return Subscription{}, err
+	case o.kind == cancelAtPeriodEnd:
+		if account.subscription == "" {
+			return Subscription{}, nil
+		}
+		s, err := b.payments.CancelAtPeriodEnd(ctx, account.subscription, o.id+"/cancel-at-period-end")
+		if noSubscription(err) {
+			return Subscription{}, nil
+		}
+		return s, err
+	}
+	if account.subscription != "" {
+		s, err := b.payments.ChangeSubscription(ctx, account.subscription, o.priceID, o.card, o.id+"/change")
+		if !noSubscription(err) {
+			return b.afresh(ctx, o, s, err)
+		}
+	}
+	return b.create(ctx, account, o)
+}
+
+// create makes a subscription, unless it was made before for the same operation.
+func (b *Billing) create(ctx context.Context, account *Account, o *operation) (Subscription, error) {
+	key := o.id + "/create"
+	if o.again && b.now().Sub(o.created) > keyKept {
+		s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
+		if err != nil || s.ID != "" {
+			return b.afresh(ctx, o, s, err)
+		}
+		key += "-late"
+	}
+	s, err := b.payments.Subscribe(ctx, NewSubscription{
+		CustomerID: o.customerID, ProvidersCustomer: account.stripeCustomer, PriceID: o.priceID, Card: o.card, Operation: o.id,
+	}, key)
+	return b.afresh(ctx, o, s, err)
+}
+
+// afresh returns a subscription as it is now: the provider answers the same call as it did before, word for word. One that has
+// ended meanwhile is not what was asked for.
+func (b *Billing) afresh(ctx context.Context, o *operation, s Subscription, err error) (Subscription, error) {
+	if err == nil && o.again {
+		s, err = b.payments.Subscription(ctx, s.ID)
+	}
+	if err == nil && s.Status == Ended || noSubscription(err) {
+		return Subscription{}, errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
+	}
+	return s, err
+}
+
+func noSubscription(err error) bool {
+	e, ok := asError(err)
+	return ok && e.Kind == errors.KindNotFound && e.Field == "subscription"
+}
+
+// finish writes what has become of an operation: the account, the event and the answer. Of several who finish the same one,
+// the first does, and the others answer the same.
+func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refusal error) (account Account, ended bool, err error) {
+	var before *operation
+	err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		before = nil
+		var err error
+		if account, err = b.lock(ctx, tx, o.customerID); err != nil {
+			return err
+		}
+		current, err := findOperation(ctx, tx, `id = $1`, o.id)
+		if err != nil {
+			return err
+		}
+		if current == nil || current.state != pending {
+			before = current
+			return nil
+		}
+		if refusal != nil {
+			return endOperation(ctx, tx, o.id, failed, refusalOf(refusal))
+		}
+		tier := account.Tier
+		o.apply(&account, s)
+		if err := b.change(ctx, tx, tier, &account, o.callerID); err != nil {
+			return err
+		}
+		return endOperation(ctx, tx, o.id, done, answerOf(account))
+	})
+	switch {
+	case err != nil:
+		return Account{}, false, err
+	case before != nil:
+		account, err = before.replay()
+		return account, true, err
+	case refusal != nil:
+		return Account{}, true, refusal
+	}
+	return account, true, nil
+}
+
+// apply gives an account what an operation has led to.
+func (o *operation) apply(account *Account, s Subscription) {
+	switch {
+	case s.ID == "" || s.Status == Ended:
+		account.end()
+		if o.kind == subscribe && o.priceID == "" {
+			account.Tier = o.tier
+		}
+	case o.kind == subscribe:
+		account.subscribed(s)
+		account.Tier, account.card = o.tier, o.card
+	default:
+		account.subscribed(s)
+	}
+}

@@ -1,0 +1,205 @@
+package service
+
+import (
+	"context"
+	stderrors "errors"
+	"fmt"
+	"time"
+
+	"github.com/micro/micro/v3/service/logger"
+
+	"github.com/m3o/backend/pkg/database"
+)
+
+const (
+	// abandoned is how long an operation is left to whoever has begun it.
+	abandoned = 30 * time.Second
+	// resumeAtOnce is how much is seen to in one go.
+	resumeAtOnce = 50
+	// settling is how long the provider may take to end a subscription at its time before it is asked.
+	settling = time.Hour
+	// kept is for how long idempotency keys and the ids of webhooks are remembered. Stripe repeats a webhook for three days.
+	kept = 30 * 24 * time.Hour
+	// sweepAtOnce is how many rows are forgotten in one transaction.
+	sweepAtOnce = 1000
+)
+
+// Resume ends what others have begun and not ended: operations, the subscriptions of customers who are deleted, and cards
+// that were removed and that the payment provider still has. What fails is tried again at the next call.
+func (b *Billing) Resume(ctx context.Context) error {
+	if b.payments == nil {
+		return nil
+	}
+	return stderrors.Join(b.resumeOperations(ctx), b.endClosed(ctx), b.detachCards(ctx))
+}
+
+func (b *Billing) resumeOperations(ctx context.Context) error {
+	ids, err := accountsOf(ctx, b.db.Read(), `billing_operations WHERE state = $1 AND tried < $2 ORDER BY tried LIMIT $3`,
+		pending, b.now().Add(-abandoned).UnixMicro(), resumeAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := b.resume(ctx, id); err != nil {
+			logger.Warnf("An operation of customer %s is tried again later: %v", id, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// resume carries out the pending operation of a customer. A refusal ends it, and is no error here.
+func (b *Billing) resume(ctx context.Context, id string) error {
+	release, err := b.turns.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	var o *operation
+	err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		if o, err = findOperation(ctx, tx, `customer_id = $1 AND state = $2`, id, pending); err != nil || o == nil {
+			return err
+		}
+		o.again = true
+		return tryOperation(ctx, tx, o.id, b.now())
+	})
+	if err != nil || o == nil {
+		return err
+	}
+	if _, ended, err := b.carryOut(ctx, o); !ended {
+		return err
+	}
+	return nil
+}
+
+// endClosed cancels the subscriptions of customers who are deleted.
+func (b *Billing) endClosed(ctx context.Context) error {
+	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE closed = 1 AND subscription <> '' ORDER BY customer_id LIMIT $1`, resumeAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := b.CancelSubscription(ctx, id, false); err != nil {
+			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %v", id, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// detachCards tells the provider of cards that were removed.
+func (b *Billing) detachCards(ctx context.Context) error {
+	rows, err := b.db.Read().Query(ctx, `
+		SELECT customer_id, card_id FROM billing_cards WHERE removed > 0 AND detached = 0 ORDER BY removed LIMIT $1`, resumeAtOnce)
+	if err != nil {
+		return fmt.Errorf("list removed cards: %w", err)
+	}
+	defer rows.Close()
+	var all [][2]string
+	for rows.Next() {
+		var card [2]string
+		if err := rows.Scan(&card[0], &card[1]); err != nil {
+			return fmt.Errorf("list removed cards: %w", err)
+		}
+		all = append(all, card)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("list removed cards: %w", err)
+	}
+	for _, card := range all {
+		b.detach(ctx, card[0], card[1])
+	}
+	return ctx.Err()
+}
+
+// detach tells the provider of a card that was removed. When that fails it is done later.
+func (b *Billing) detach(ctx context.Context, id, cardID string) {
+	if b.payments == nil {
+		return
+	}
+	err := b.payments.DetachCard(ctx, cardID, "detach/"+id+"/"+cardID)
+	if err == nil {
+		err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+			_, err := tx.Exec(ctx, `UPDATE billing_cards SET detached = 1 WHERE customer_id = $1 AND card_id = $2`, id, cardID)
+			return err
+		})
+	}
+	if err != nil {
+		logger.Warnf("A card that customer %s has removed is detached later: %v", id, err)
+	}
+}
+
+// EndPeriods looks for subscriptions that should have ended by now and have not, because a webhook was lost or there are
+// none, and asks the provider of each.
+func (b *Billing) EndPeriods(ctx context.Context) error {
+	if b.payments == nil {
+		return nil
+	}
+	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE cancel_at_period_end = 1 AND period_end < $1 ORDER BY period_end LIMIT $2`,
+		b.now().Add(-settling).UnixMicro(), resumeAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := b.endPeriod(ctx, id); err != nil {
+			logger.Warnf("Whether the subscription of customer %s has ended is asked later: %v", id, err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (b *Billing) endPeriod(ctx context.Context, id string) error {
+	account, err := findAccount(ctx, b.db.Read(), id, "")
+	if err != nil || account.subscription == "" {
+		return err
+	}
+	s, err := b.payments.Subscription(ctx, account.subscription)
+	if noSubscription(err) {
+		s, err = Subscription{ID: account.subscription, Status: Ended}, nil
+	}
+	if err != nil || s.Status != Ended {
+		return err
+	}
+	return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+		return b.endSubscription(ctx, tx, id, s.ID)
+	})
+}
+
+// endSubscription puts a customer back on the tier free if it is this subscription that they have.
+func (b *Billing) endSubscription(ctx context.Context, tx database.Querier, id, subscription string) error {
+	account, err := b.lock(ctx, tx, id)
+	if err != nil || account.subscription != subscription {
+		return err
+	}
+	before := account.Tier
+	account.end()
+	return b.change(ctx, tx, before, &account, caller(ctx))
+}
+
+// Sweep forgets idempotency keys and webhooks that nobody repeats any more.
+func (b *Billing) Sweep(ctx context.Context) error {
+	before := b.now().Add(-kept).UnixMicro()
+	for _, query := range []string{
+		`DELETE FROM billing_operations WHERE id IN (
+			SELECT id FROM billing_operations WHERE state <> 'pending' AND created < $1 ORDER BY created LIMIT $2)`,
+		`DELETE FROM billing_webhooks WHERE id IN (
+			SELECT id FROM billing_webhooks WHERE received < $1 ORDER BY received LIMIT $2)`,
+	} {
+		for {
+			var n int64
+			err := b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+				result, err := tx.Exec(ctx, query, before, sweepAtOnce)
+				if err != nil {
+					return err
+				}
+				n, err = result.RowsAffected()
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("forget what nobody repeats: %w", err)
+			}
+			if n < sweepAtOnce {
+				break
+			}
+		}
+	}
+	return nil
+}
