@@ -15,7 +15,7 @@ import (
 )
 
 // Count adds requests to the counters, each of them once however often it comes, in the caller's transaction. It takes
-// requests of any age. It wants to know of a request only what it is counted by: an id, a customer, an API and an endpoint.
+// requests of any age. When a customer comes to the end of a quota by them, that is published. It wants to know of a request only what it is counted by: an id, a customer, an API and an endpoint.
 // When one of these is wrong, nothing is counted.
 func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Request) error {
 	list := make([]counted, len(requests))
@@ -27,7 +27,8 @@ func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Reque
 		list[i] = r
 	}
 	sortByID(list)
-	fresh, err := markCounted(ctx, tx, onceEach(list), u.now())
+	now := u.now()
+	fresh, err := markCounted(ctx, tx, onceEach(list), now)
 	if err != nil || len(fresh) == 0 {
 		return err
 	}
@@ -38,7 +39,7 @@ func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Reque
 	if err := add(ctx, tx, "usage_monthly", "month", monthly); err != nil {
 		return fmt.Errorf("count the requests of months: %w", err)
 	}
-	return nil
+	return u.watch(ctx, tx, monthly, now)
 }
 
 // counter is what a counter counts: requests of a customer to an endpoint in the time that begins at one.
