@@ -151,7 +151,7 @@ func (u *Usage) allowed(s *standing, now time.Time) Allowed {
 // watchOne looks whether a customer whose quota is another one now has used it up already.
 func (u *Usage) watchOne(ctx context.Context, tx database.Querier, id uuid.UUID) error {
 	now := u.now()
-	return u.watch(ctx, tx, []sum{{counter: counter{customer: id, begin: monthOf(now).UnixMicro()}}}, now)
+	return u.watch(ctx, tx, []sum{{counter: counter{customer: id, begin: monthOf(now).UnixMicro()}, id: id.String()}}, now)
 }
 
 // enter adds a customer on the free tier if there is none.

@@ -113,7 +113,7 @@ func totalsOf(monthly []sum) []total {
 			totals[n-1].added += s.requests
 			continue
 		}
-		totals = append(totals, total{customer: s.customer, id: s.customer.String(), month: s.begin, added: s.requests})
+		totals = append(totals, total{customer: s.customer, id: s.id, month: s.begin, added: s.requests})
 	}
 	return totals
 }
