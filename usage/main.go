@@ -1,4 +1,4 @@
-// Usage counts what customers call.
+// Usage counts what customers call, and knows how much of it they may.
 package main
 
 import (
@@ -32,16 +32,22 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	usage, err := core.New(core.Config{DB: db, Outbox: bus})
+	settings := core.DefaultSettings()
+	if err := service.Config("micro.usage", &settings); err != nil {
+		return err
+	}
+	usage, err := core.New(core.Config{DB: db, Outbox: bus, Settings: settings})
 	if err != nil {
 		return err
 	}
-	requests, err := subscriber.Requests(usage)
-	if err != nil {
-		return err
-	}
-	if err := bus.Consume(requests); err != nil {
-		return err
+	for _, subscribe := range []func(subscriber.Core) (events.Consumer, error){subscriber.Requests, subscriber.Customers} {
+		consumer, err := subscribe(usage)
+		if err != nil {
+			return err
+		}
+		if err := bus.Consume(consumer); err != nil {
+			return err
+		}
 	}
 	if err := bus.Every("sweep", time.Hour, usage.SweepOld); err != nil {
 		return err

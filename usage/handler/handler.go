@@ -14,6 +14,9 @@ import (
 type Core interface {
 	Record(ctx context.Context, batchID string, requests []service.Request) (service.Recorded, error)
 	MonthlyTotal(ctx context.Context, customerID string, detail bool) (service.Total, error)
+	Monthly(ctx context.Context, customerID string, endpoints []string) (service.Monthly, error)
+	Read(ctx context.Context, q service.Query) (service.Report, error)
+	SetQuota(ctx context.Context, customerID string, override *service.Override) (service.Allowed, error)
 }
 
 // Config is what New needs.

@@ -98,7 +98,7 @@ func TestReadMonthlyTotalRefusesWhatIsNoRequest(t *testing.T) {
 // With the real core: what a caller sees of it.
 func TestReadMonthlyTotalOfTheRealCore(t *testing.T) {
 	t.Parallel()
-	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS), Outbox: &outbox.FakeOutbox{}})
+	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS), Outbox: &outbox.FakeOutbox{}, Settings: service.DefaultSettings()})
 	require.NoError(t, err)
 	c := serve(t, core)
 

@@ -130,7 +130,7 @@ func TestRecordIsForTheGateway(t *testing.T) {
 func TestRecordOfTheRealCore(t *testing.T) {
 	t.Parallel()
 	outbox := &fakes.FakeOutbox{}
-	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS), Outbox: outbox})
+	core, err := service.New(service.Config{DB: databasetest.Open(t, "usage", migrations.FS), Outbox: outbox, Settings: service.DefaultSettings()})
 	require.NoError(t, err)
 	c := serve(t, core)
 	for range 2 {

@@ -257,6 +257,434 @@ func (x *ReadMonthlyTotalResponse) GetEndpointRequests() map[string]int64 {
 	return nil
 }
 
+// ReadRequest says what to read: the days or months from the one that from is in to the one that to is in, each of them whole.
+type ReadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. A customer who leaves it empty means themself, and may name nobody else. Required of an
+	// admin.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// Whether the answer is to be by endpoint, and not by API.
+	Detail bool `protobuf:"varint,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	// In seconds since 1970, not after to and at most 400 days before it. 0 for the beginning of the month, UTC, that to is in.
+	From int64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	// In seconds since 1970, at most 253402300799, the end of the year 9999. 0 for now.
+	To int64 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
+	// What is added up: "day" or "month", both UTC. Empty for "day".
+	Window        string `protobuf:"bytes,5,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadRequest) Reset() {
+	*x = ReadRequest{}
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadRequest) ProtoMessage() {}
+
+func (x *ReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
+func (*ReadRequest) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReadRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ReadRequest) GetDetail() bool {
+	if x != nil {
+		return x.Detail
+	}
+	return false
+}
+
+func (x *ReadRequest) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ReadRequest) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *ReadRequest) GetWindow() string {
+	if x != nil {
+		return x.Window
+	}
+	return ""
+}
+
+// ReadResponse has what was called.
+type ReadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was called, by the API's name, as "weather"; with detail by its and the endpoint's name with a slash between them, as
+	// "weather/Now". What was not called is missing.
+	Usage map[string]*History `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How many more requests the quota of the present month lets through: 0 when it is used up.
+	QuotaRemaining int64 `protobuf:"varint,2,opt,name=quota_remaining,json=quotaRemaining,proto3" json:"quota_remaining,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReadResponse) Reset() {
+	*x = ReadResponse{}
+	mi := &file_usage_proto_usage_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadResponse) ProtoMessage() {}
+
+func (x *ReadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
+func (*ReadResponse) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReadResponse) GetUsage() map[string]*History {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *ReadResponse) GetQuotaRemaining() int64 {
+	if x != nil {
+		return x.QuotaRemaining
+	}
+	return 0
+}
+
+// History is how an API, or an endpoint, was called.
+type History struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The API's name.
+	ApiName string `protobuf:"bytes,1,opt,name=api_name,json=apiName,proto3" json:"api_name,omitempty"`
+	// What was called, the earliest first. A day or a month without a request is missing.
+	Records []*UsageRecord `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`
+	// The endpoint's name. Only with detail.
+	EndpointName  string `protobuf:"bytes,3,opt,name=endpoint_name,json=endpointName,proto3" json:"endpoint_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *History) Reset() {
+	*x = History{}
+	mi := &file_usage_proto_usage_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *History) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*History) ProtoMessage() {}
+
+func (x *History) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use History.ProtoReflect.Descriptor instead.
+func (*History) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *History) GetApiName() string {
+	if x != nil {
+		return x.ApiName
+	}
+	return ""
+}
+
+func (x *History) GetRecords() []*UsageRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *History) GetEndpointName() string {
+	if x != nil {
+		return x.EndpointName
+	}
+	return ""
+}
+
+// UsageRecord is how many requests it was in a day or a month.
+type UsageRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the day or the month began, UTC, in seconds since 1970.
+	Date int64 `protobuf:"varint,1,opt,name=date,proto3" json:"date,omitempty"`
+	// How many requests it was, at least 1.
+	Requests      int64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRecord) Reset() {
+	*x = UsageRecord{}
+	mi := &file_usage_proto_usage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRecord) ProtoMessage() {}
+
+func (x *UsageRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRecord.ProtoReflect.Descriptor instead.
+func (*UsageRecord) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UsageRecord) GetDate() int64 {
+	if x != nil {
+		return x.Date
+	}
+	return 0
+}
+
+func (x *UsageRecord) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+// SetQuotaRequest says whose quota it is, and what it is to be.
+type SetQuotaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id, a UUID. Required.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// What is to hold. Exactly one of them is given.
+	//
+	// Types that are valid to be assigned to What:
+	//
+	//	*SetQuotaRequest_Quota
+	//	*SetQuotaRequest_Clear
+	What isSetQuotaRequest_What `protobuf_oneof:"what"`
+	// Until when the quota holds, in seconds since 1970: in the future, and at most 253402300799. 0 when it has no end but the
+	// next change of the tier. With clear it must be 0.
+	Until         int64 `protobuf:"varint,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetQuotaRequest) Reset() {
+	*x = SetQuotaRequest{}
+	mi := &file_usage_proto_usage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQuotaRequest) ProtoMessage() {}
+
+func (x *SetQuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQuotaRequest.ProtoReflect.Descriptor instead.
+func (*SetQuotaRequest) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SetQuotaRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *SetQuotaRequest) GetWhat() isSetQuotaRequest_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *SetQuotaRequest) GetQuota() int64 {
+	if x != nil {
+		if x, ok := x.What.(*SetQuotaRequest_Quota); ok {
+			return x.Quota
+		}
+	}
+	return 0
+}
+
+func (x *SetQuotaRequest) GetClear() bool {
+	if x != nil {
+		if x, ok := x.What.(*SetQuotaRequest_Clear); ok {
+			return x.Clear
+		}
+	}
+	return false
+}
+
+func (x *SetQuotaRequest) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+type isSetQuotaRequest_What interface {
+	isSetQuotaRequest_What()
+}
+
+type SetQuotaRequest_Quota struct {
+	// How many requests of a calendar month, UTC, are let through: 0, which is none, to 1,000,000,000,000,000.
+	Quota int64 `protobuf:"varint,2,opt,name=quota,proto3,oneof"`
+}
+
+type SetQuotaRequest_Clear struct {
+	// That the tier's quota holds again: true.
+	Clear bool `protobuf:"varint,4,opt,name=clear,proto3,oneof"`
+}
+
+func (*SetQuotaRequest_Quota) isSetQuotaRequest_What() {}
+
+func (*SetQuotaRequest_Clear) isSetQuotaRequest_What() {}
+
+// SetQuotaResponse says what holds now.
+type SetQuotaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many requests of a calendar month, UTC, are let through.
+	Quota int64 `protobuf:"varint,1,opt,name=quota,proto3" json:"quota,omitempty"`
+	// Until when, in seconds since 1970; 0 when it has no end but the next change of the tier.
+	Until int64 `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	// The id of the customer's tier.
+	Tier          string `protobuf:"bytes,3,opt,name=tier,proto3" json:"tier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetQuotaResponse) Reset() {
+	*x = SetQuotaResponse{}
+	mi := &file_usage_proto_usage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQuotaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQuotaResponse) ProtoMessage() {}
+
+func (x *SetQuotaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_usage_proto_usage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQuotaResponse.ProtoReflect.Descriptor instead.
+func (*SetQuotaResponse) Descriptor() ([]byte, []int) {
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SetQuotaResponse) GetQuota() int64 {
+	if x != nil {
+		return x.Quota
+	}
+	return 0
+}
+
+func (x *SetQuotaResponse) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *SetQuotaResponse) GetTier() string {
+	if x != nil {
+		return x.Tier
+	}
+	return ""
+}
+
 // RecordRequest is a batch of requests.
 type RecordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -270,7 +698,7 @@ type RecordRequest struct {
 
 func (x *RecordRequest) Reset() {
 	*x = RecordRequest{}
-	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	mi := &file_usage_proto_usage_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +710,7 @@ func (x *RecordRequest) String() string {
 func (*RecordRequest) ProtoMessage() {}
 
 func (x *RecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[4]
+	mi := &file_usage_proto_usage_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +723,7 @@ func (x *RecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
 func (*RecordRequest) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{4}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecordRequest) GetBatchId() string {
@@ -344,7 +772,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_usage_proto_usage_proto_msgTypes[5]
+	mi := &file_usage_proto_usage_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +784,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[5]
+	mi := &file_usage_proto_usage_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +797,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{5}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Request) GetId() string {
@@ -455,7 +883,7 @@ type RecordResponse struct {
 
 func (x *RecordResponse) Reset() {
 	*x = RecordResponse{}
-	mi := &file_usage_proto_usage_proto_msgTypes[6]
+	mi := &file_usage_proto_usage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +895,7 @@ func (x *RecordResponse) String() string {
 func (*RecordResponse) ProtoMessage() {}
 
 func (x *RecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_usage_proto_usage_proto_msgTypes[6]
+	mi := &file_usage_proto_usage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +908,7 @@ func (x *RecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
 func (*RecordResponse) Descriptor() ([]byte, []int) {
-	return file_usage_proto_usage_proto_rawDescGZIP(), []int{6}
+	return file_usage_proto_usage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecordResponse) GetAccepted() int32 {
@@ -525,7 +953,39 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\x11endpoint_requests\x18\x02 \x03(\v25.usage.ReadMonthlyTotalResponse.EndpointRequestsEntryR\x10endpointRequests\x1aC\n" +
 	"\x15EndpointRequestsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"V\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x82\x01\n" +
+	"\vReadRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\bR\x06detail\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x03R\x02to\x12\x16\n" +
+	"\x06window\x18\x05 \x01(\tR\x06window\"\xb7\x01\n" +
+	"\fReadResponse\x124\n" +
+	"\x05usage\x18\x01 \x03(\v2\x1e.usage.ReadResponse.UsageEntryR\x05usage\x12'\n" +
+	"\x0fquota_remaining\x18\x02 \x01(\x03R\x0equotaRemaining\x1aH\n" +
+	"\n" +
+	"UsageEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12$\n" +
+	"\x05value\x18\x02 \x01(\v2\x0e.usage.HistoryR\x05value:\x028\x01\"w\n" +
+	"\aHistory\x12\x19\n" +
+	"\bapi_name\x18\x01 \x01(\tR\aapiName\x12,\n" +
+	"\arecords\x18\x02 \x03(\v2\x12.usage.UsageRecordR\arecords\x12#\n" +
+	"\rendpoint_name\x18\x03 \x01(\tR\fendpointName\"=\n" +
+	"\vUsageRecord\x12\x12\n" +
+	"\x04date\x18\x01 \x01(\x03R\x04date\x12\x1a\n" +
+	"\brequests\x18\x02 \x01(\x03R\brequests\"\x80\x01\n" +
+	"\x0fSetQuotaRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x16\n" +
+	"\x05quota\x18\x02 \x01(\x03H\x00R\x05quota\x12\x16\n" +
+	"\x05clear\x18\x04 \x01(\bH\x00R\x05clear\x12\x14\n" +
+	"\x05until\x18\x03 \x01(\x03R\x05untilB\x06\n" +
+	"\x04what\"R\n" +
+	"\x10SetQuotaResponse\x12\x14\n" +
+	"\x05quota\x18\x01 \x01(\x03R\x05quota\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x12\n" +
+	"\x04tier\x18\x03 \x01(\tR\x04tier\"V\n" +
 	"\rRecordRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12*\n" +
 	"\brequests\x18\x02 \x03(\v2\x0e.usage.RequestR\brequests\"\x9e\x02\n" +
@@ -547,14 +1007,17 @@ const file_usage_proto_usage_proto_rawDesc = "" +
 	"\baccepted\x18\x01 \x01(\x05R\baccepted\x12\x1e\n" +
 	"\n" +
 	"duplicates\x18\x02 \x01(\x05R\n" +
-	"duplicates2\x96\x02\n" +
+	"duplicates2\xa7\x03\n" +
 	"\x05Usage\x12F\n" +
 	"\x06Record\x12\x14.usage.RecordRequest\x1a\x15.usage.RecordResponse\"\x0f\xc2\xf3\x18\v\x1a\t\n" +
 	"\agateway\x12X\n" +
 	"\vReadMonthly\x12\x19.usage.ReadMonthlyRequest\x1a\x1a.usage.ReadMonthlyResponse\"\x12\xc2\xf3\x18\v\x1a\t\n" +
 	"\agateway\x90\x02\x01\x12k\n" +
 	"\x10ReadMonthlyTotal\x12\x1e.usage.ReadMonthlyTotalRequest\x1a\x1f.usage.ReadMonthlyTotalResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer_id\x90\x02\x01B*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
+	"\vcustomer_id\x90\x02\x01\x12G\n" +
+	"\x04Read\x12\x12.usage.ReadRequest\x1a\x13.usage.ReadResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01\x12F\n" +
+	"\bSetQuota\x12\x16.usage.SetQuotaRequest\x1a\x17.usage.SetQuotaResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x02B*Z(github.com/m3o/backend/usage/proto;usageb\x06proto3"
 
 var (
 	file_usage_proto_usage_proto_rawDescOnce sync.Once
@@ -568,37 +1031,51 @@ func file_usage_proto_usage_proto_rawDescGZIP() []byte {
 	return file_usage_proto_usage_proto_rawDescData
 }
 
-var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_usage_proto_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_usage_proto_usage_proto_goTypes = []any{
 	(*ReadMonthlyRequest)(nil),       // 0: usage.ReadMonthlyRequest
 	(*ReadMonthlyResponse)(nil),      // 1: usage.ReadMonthlyResponse
 	(*ReadMonthlyTotalRequest)(nil),  // 2: usage.ReadMonthlyTotalRequest
 	(*ReadMonthlyTotalResponse)(nil), // 3: usage.ReadMonthlyTotalResponse
-	(*RecordRequest)(nil),            // 4: usage.RecordRequest
-	(*Request)(nil),                  // 5: usage.Request
-	(*RecordResponse)(nil),           // 6: usage.RecordResponse
-	nil,                              // 7: usage.ReadMonthlyResponse.RequestsEntry
-	nil,                              // 8: usage.ReadMonthlyResponse.QuotasEntry
-	nil,                              // 9: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
-	(*timestamppb.Timestamp)(nil),    // 10: google.protobuf.Timestamp
+	(*ReadRequest)(nil),              // 4: usage.ReadRequest
+	(*ReadResponse)(nil),             // 5: usage.ReadResponse
+	(*History)(nil),                  // 6: usage.History
+	(*UsageRecord)(nil),              // 7: usage.UsageRecord
+	(*SetQuotaRequest)(nil),          // 8: usage.SetQuotaRequest
+	(*SetQuotaResponse)(nil),         // 9: usage.SetQuotaResponse
+	(*RecordRequest)(nil),            // 10: usage.RecordRequest
+	(*Request)(nil),                  // 11: usage.Request
+	(*RecordResponse)(nil),           // 12: usage.RecordResponse
+	nil,                              // 13: usage.ReadMonthlyResponse.RequestsEntry
+	nil,                              // 14: usage.ReadMonthlyResponse.QuotasEntry
+	nil,                              // 15: usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	nil,                              // 16: usage.ReadResponse.UsageEntry
+	(*timestamppb.Timestamp)(nil),    // 17: google.protobuf.Timestamp
 }
 var file_usage_proto_usage_proto_depIdxs = []int32{
-	7,  // 0: usage.ReadMonthlyResponse.requests:type_name -> usage.ReadMonthlyResponse.RequestsEntry
-	8,  // 1: usage.ReadMonthlyResponse.quotas:type_name -> usage.ReadMonthlyResponse.QuotasEntry
-	9,  // 2: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
-	5,  // 3: usage.RecordRequest.requests:type_name -> usage.Request
-	10, // 4: usage.Request.time:type_name -> google.protobuf.Timestamp
-	4,  // 5: usage.Usage.Record:input_type -> usage.RecordRequest
-	0,  // 6: usage.Usage.ReadMonthly:input_type -> usage.ReadMonthlyRequest
-	2,  // 7: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
-	6,  // 8: usage.Usage.Record:output_type -> usage.RecordResponse
-	1,  // 9: usage.Usage.ReadMonthly:output_type -> usage.ReadMonthlyResponse
-	3,  // 10: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
-	8,  // [8:11] is the sub-list for method output_type
-	5,  // [5:8] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 0: usage.ReadMonthlyResponse.requests:type_name -> usage.ReadMonthlyResponse.RequestsEntry
+	14, // 1: usage.ReadMonthlyResponse.quotas:type_name -> usage.ReadMonthlyResponse.QuotasEntry
+	15, // 2: usage.ReadMonthlyTotalResponse.endpoint_requests:type_name -> usage.ReadMonthlyTotalResponse.EndpointRequestsEntry
+	16, // 3: usage.ReadResponse.usage:type_name -> usage.ReadResponse.UsageEntry
+	7,  // 4: usage.History.records:type_name -> usage.UsageRecord
+	11, // 5: usage.RecordRequest.requests:type_name -> usage.Request
+	17, // 6: usage.Request.time:type_name -> google.protobuf.Timestamp
+	6,  // 7: usage.ReadResponse.UsageEntry.value:type_name -> usage.History
+	10, // 8: usage.Usage.Record:input_type -> usage.RecordRequest
+	0,  // 9: usage.Usage.ReadMonthly:input_type -> usage.ReadMonthlyRequest
+	2,  // 10: usage.Usage.ReadMonthlyTotal:input_type -> usage.ReadMonthlyTotalRequest
+	4,  // 11: usage.Usage.Read:input_type -> usage.ReadRequest
+	8,  // 12: usage.Usage.SetQuota:input_type -> usage.SetQuotaRequest
+	12, // 13: usage.Usage.Record:output_type -> usage.RecordResponse
+	1,  // 14: usage.Usage.ReadMonthly:output_type -> usage.ReadMonthlyResponse
+	3,  // 15: usage.Usage.ReadMonthlyTotal:output_type -> usage.ReadMonthlyTotalResponse
+	5,  // 16: usage.Usage.Read:output_type -> usage.ReadResponse
+	9,  // 17: usage.Usage.SetQuota:output_type -> usage.SetQuotaResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_usage_proto_usage_proto_init() }
@@ -606,13 +1083,17 @@ func file_usage_proto_usage_proto_init() {
 	if File_usage_proto_usage_proto != nil {
 		return
 	}
+	file_usage_proto_usage_proto_msgTypes[8].OneofWrappers = []any{
+		(*SetQuotaRequest_Quota)(nil),
+		(*SetQuotaRequest_Clear)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_usage_proto_usage_proto_rawDesc), len(file_usage_proto_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

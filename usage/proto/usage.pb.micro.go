@@ -56,6 +56,12 @@ type UsageService interface {
 	ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, opts ...client.CallOption) (*ReadMonthlyResponse, error)
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, opts ...client.CallOption) (*ReadMonthlyTotalResponse, error)
+	// Read returns what a customer has called in some days or months, and what is left of the present month's quota. It costs the
+	// same however many requests they were.
+	Read(ctx context.Context, in *ReadRequest, opts ...client.CallOption) (*ReadResponse, error)
+	// SetQuota gives a customer another quota than their tier's, or takes it back. It holds at once, and ends when the customer
+	// comes to another tier, if not before. Made again it is the same. Whether there is such a customer is not asked.
+	SetQuota(ctx context.Context, in *SetQuotaRequest, opts ...client.CallOption) (*SetQuotaResponse, error)
 }
 
 type usageService struct {
@@ -100,6 +106,26 @@ func (c *usageService) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTota
 	return out, nil
 }
 
+func (c *usageService) Read(ctx context.Context, in *ReadRequest, opts ...client.CallOption) (*ReadResponse, error) {
+	req := c.c.NewRequest(c.name, "Usage.Read", in)
+	out := new(ReadResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *usageService) SetQuota(ctx context.Context, in *SetQuotaRequest, opts ...client.CallOption) (*SetQuotaResponse, error) {
+	req := c.c.NewRequest(c.name, "Usage.SetQuota", in)
+	out := new(SetQuotaResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Usage service
 
 type UsageHandler interface {
@@ -113,6 +139,12 @@ type UsageHandler interface {
 	ReadMonthly(context.Context, *ReadMonthlyRequest, *ReadMonthlyResponse) error
 	// ReadMonthlyTotal returns how many requests a customer has made in the present calendar month, UTC.
 	ReadMonthlyTotal(context.Context, *ReadMonthlyTotalRequest, *ReadMonthlyTotalResponse) error
+	// Read returns what a customer has called in some days or months, and what is left of the present month's quota. It costs the
+	// same however many requests they were.
+	Read(context.Context, *ReadRequest, *ReadResponse) error
+	// SetQuota gives a customer another quota than their tier's, or takes it back. It holds at once, and ends when the customer
+	// comes to another tier, if not before. Made again it is the same. Whether there is such a customer is not asked.
+	SetQuota(context.Context, *SetQuotaRequest, *SetQuotaResponse) error
 }
 
 func RegisterUsageHandler(s server.Server, hdlr UsageHandler, opts ...server.HandlerOption) error {
@@ -120,6 +152,8 @@ func RegisterUsageHandler(s server.Server, hdlr UsageHandler, opts ...server.Han
 		Record(ctx context.Context, in *RecordRequest, out *RecordResponse) error
 		ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, out *ReadMonthlyResponse) error
 		ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error
+		Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error
+		SetQuota(ctx context.Context, in *SetQuotaRequest, out *SetQuotaResponse) error
 	}
 	type Usage struct {
 		usage
@@ -142,4 +176,12 @@ func (h *usageHandler) ReadMonthly(ctx context.Context, in *ReadMonthlyRequest, 
 
 func (h *usageHandler) ReadMonthlyTotal(ctx context.Context, in *ReadMonthlyTotalRequest, out *ReadMonthlyTotalResponse) error {
 	return h.UsageHandler.ReadMonthlyTotal(ctx, in, out)
+}
+
+func (h *usageHandler) Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error {
+	return h.UsageHandler.Read(ctx, in, out)
+}
+
+func (h *usageHandler) SetQuota(ctx context.Context, in *SetQuotaRequest, out *SetQuotaResponse) error {
+	return h.UsageHandler.SetQuota(ctx, in, out)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Count adds requests to the counters, each of them once however often it comes, in the caller's transaction. It takes
-// requests of any age. It wants to know of a request only what it is counted by: an id, a customer, an API and an endpoint.
+// requests of any age. When a customer comes to the end of a quota by them, that is published. It wants to know of a request only what it is counted by: an id, a customer, an API and an endpoint.
 // When one of these is wrong, nothing is counted.
 func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Request) error {
 	list := make([]counted, len(requests))
@@ -27,7 +27,8 @@ func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Reque
 		list[i] = r
 	}
 	sortByID(list)
-	fresh, err := markCounted(ctx, tx, onceEach(list), u.now())
+	now := u.now()
+	fresh, err := markCounted(ctx, tx, onceEach(list), now)
 	if err != nil || len(fresh) == 0 {
 		return err
 	}
@@ -38,7 +39,7 @@ func (u *Usage) Count(ctx context.Context, tx database.Querier, requests []Reque
 	if err := add(ctx, tx, "usage_monthly", "month", monthly); err != nil {
 		return fmt.Errorf("count the requests of months: %w", err)
 	}
-	return nil
+	return u.watch(ctx, tx, monthly, now)
 }
 
 // counter is what a counter counts: requests of a customer to an endpoint in the time that begins at one.
@@ -56,29 +57,55 @@ func (c counter) compare(other counter) int {
 // sum is what is to be added to a counter.
 type sum struct {
 	counter
+	id       string // the customer's
 	requests int64
 }
 
 // sums adds requests up by days and by months. Both are sorted, so that those who add at once lock rows in the same order.
 func sums(requests []counted) (daily, monthly []sum) {
-	days, months := make(map[counter]int64), make(map[counter]int64)
+	days := make(map[counter]int64)
 	for i := range requests {
 		r := &requests[i]
 		days[counter{r.customer, dayOf(r.time), r.api, r.endpoint}]++
 	}
-	for c, n := range days {
-		c.begin = monthOf(time.UnixMicro(c.begin)).UnixMicro()
-		months[c] += n
+	daily = make([]sum, 0, len(days))
+	for i, c := range slices.SortedFunc(maps.Keys(days), counter.compare) {
+		s := sum{counter: c, requests: days[c]}
+		if i > 0 && daily[i-1].customer == c.customer {
+			s.id = daily[i-1].id
+		} else {
+			s.id = c.customer.String()
+		}
+		daily = append(daily, s)
 	}
-	return sortedSums(days), sortedSums(months)
+	return daily, monthsOf(daily)
 }
 
-func sortedSums(of map[counter]int64) []sum {
-	sorted := make([]sum, 0, len(of))
-	for _, c := range slices.SortedFunc(maps.Keys(of), counter.compare) {
-		sorted = append(sorted, sum{c, of[c]})
+// monthsOf adds up by months what is sorted by days.
+func monthsOf(daily []sum) []sum {
+	months := slices.Clone(daily)
+	for i := range months {
+		if i > 0 && daily[i].begin == daily[i-1].begin {
+			months[i].begin = months[i-1].begin
+		} else {
+			months[i].begin = monthOf(time.UnixMicro(daily[i].begin)).UnixMicro()
+		}
 	}
-	return sorted
+	compare := func(a, b sum) int { return a.compare(b.counter) }
+	// They are in order, unless there is more than one day of a customer's.
+	if !slices.IsSortedFunc(months, compare) {
+		slices.SortFunc(months, compare)
+	}
+	n := 0
+	for _, s := range months {
+		if n > 0 && months[n-1].counter == s.counter {
+			months[n-1].requests += s.requests
+			continue
+		}
+		months[n] = s
+		n++
+	}
+	return months[:n]
 }
 
 // sortByID sorts requests by id; those of the same id stay in their order. So those who record and count at once lock rows

@@ -105,7 +105,7 @@ func add(ctx context.Context, tx database.Querier, table, begin string, sums []s
 		args = args[:0]
 		for i := from; i < to; i++ {
 			s := &sums[i]
-			args = append(args, s.customer.String(), s.begin, s.api, s.endpoint, s.requests)
+			args = append(args, s.id, s.begin, s.api, s.endpoint, s.requests)
 		}
 		_, err := tx.Exec(ctx, `
 			INSERT INTO `+table+` (customer_id, `+begin+`, api, endpoint, requests) VALUES `+database.Values(to-from, 5)+`

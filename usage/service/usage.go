@@ -1,4 +1,4 @@
-// Package service is the core of usage: how many requests customers have made. It knows no RPC; its errors are those of
+// Package service is the core of usage: how many requests customers have made, and how many they may. It knows no RPC; its errors are those of
 // pkg/errors, and speak of the fields of its own types.
 //
 // A request is recorded by Record, which publishes it, and counted by Count, to which it comes as an event; or it is
@@ -9,6 +9,7 @@ package service
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
@@ -24,13 +25,15 @@ type Outbox interface {
 type Config struct {
 	// DB is the service's database, migrated.
 	DB *database.DB
-	// Outbox publishes what was recorded.
+	// Outbox publishes what was recorded, and that quotas come to their end.
 	Outbox Outbox
+	// Settings is what the operator has configured, or DefaultSettings.
+	Settings Settings
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
 
-// Validate returns an error that says what is missing.
+// Validate returns an error that says what is missing or wrong.
 func (c Config) Validate() error {
 	switch {
 	case c.DB == nil:
@@ -38,13 +41,14 @@ func (c Config) Validate() error {
 	case c.Outbox == nil:
 		return errors.New("usage: an outbox is missing")
 	}
-	return nil
+	return c.Settings.Validate()
 }
 
 // Usage knows what was counted. It may be used by many goroutines at once, and by several processes on one database.
 type Usage struct {
 	db     *database.DB
 	outbox Outbox
+	quotas map[string]int64 // by tier
 	clock  func() time.Time
 }
 
@@ -56,7 +60,7 @@ func New(cfg Config) (*Usage, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Usage{db: cfg.DB, outbox: cfg.Outbox, clock: cfg.Clock}, nil
+	return &Usage{db: cfg.DB, outbox: cfg.Outbox, quotas: maps.Clone(cfg.Settings.Quotas), clock: cfg.Clock}, nil
 }
 
 // now is the time as it is kept.

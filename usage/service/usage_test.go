@@ -34,7 +34,7 @@ func setup(t testing.TB, db *database.DB) (*service.Usage, *clock) {
 func setupWithOutbox(t testing.TB, db *database.DB) (*service.Usage, *fakes.FakeOutbox, *clock) {
 	t.Helper()
 	c, outbox := &clock{now: time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)}, &fakes.FakeOutbox{}
-	u, err := service.New(service.Config{DB: db, Outbox: outbox, Clock: func() time.Time { return c.now }})
+	u, err := service.New(service.Config{DB: db, Outbox: outbox, Settings: service.DefaultSettings(), Clock: func() time.Time { return c.now }})
 	require.NoError(t, err)
 	return u, outbox, c
 }
@@ -69,7 +69,7 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 func TestTheClockIsTheRealOneByDefault(t *testing.T) {
 	t.Parallel()
 	db := databasetest.Open(t, "usage", migrations.FS)
-	u, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}})
+	u, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Settings: service.DefaultSettings()})
 	require.NoError(t, err)
 	now := time.Now().UTC()
 	count(t, db, jane, month(now.Year(), now.Month()), "weather", "Now", 3)

@@ -14,6 +14,8 @@ import (
 // Core is what the subscribers need of the core.
 type Core interface {
 	Count(ctx context.Context, tx database.Querier, requests []service.Request) error
+	Enter(ctx context.Context, tx database.Querier, customerID string) error
+	ChangeTier(ctx context.Context, tx database.Querier, change service.TierChange) error
 }
 
 // Requests counts the requests of the topic requests, all those of a batch of events at once.

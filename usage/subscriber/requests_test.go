@@ -89,7 +89,7 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 func TestRequestsOfTheRealCore(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, "usage", migrations.FS, func(t *testing.T, db *database.DB) {
-		core, err := service.New(service.Config{DB: db, Outbox: &outbox.FakeOutbox{}, Clock: func() time.Time { return published }})
+		core, err := service.New(service.Config{DB: db, Outbox: &outbox.FakeOutbox{}, Settings: service.DefaultSettings(), Clock: func() time.Time { return published }})
 		require.NoError(t, err)
 		consumer, err := subscriber.Requests(core)
 		require.NoError(t, err)

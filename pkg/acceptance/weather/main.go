@@ -27,6 +27,9 @@ func (Weather) Now(_ context.Context, req *pb.NowRequest, rsp *pb.NowResponse) e
 	return nil
 }
 
+// Sample implements pb.WeatherHandler.
+func (w Weather) Sample(ctx context.Context, req *pb.NowRequest, rsp *pb.NowResponse) error { return w.Now(ctx, req, rsp) }
+
 func main() {
 	srv := service.New("weather")
 	srv.Must(pb.RegisterWeatherHandler(srv.Server(), Weather{}))

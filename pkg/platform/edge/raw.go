@@ -15,6 +15,7 @@ import (
 	"github.com/micro/micro/v3/service/context/metadata"
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
+	"golang.org/x/net/http/httpguts"
 )
 
 // An endpoint that takes Micro's api.Request gets the request as it came, and answers with status, header and body of its
@@ -153,7 +154,7 @@ func writeRaw(w http.ResponseWriter, r *http.Request, response *api.Response) {
 	header := make(http.Header, len(response.Header))
 	for key, pair := range response.Header {
 		name := textproto.CanonicalMIMEHeaderKey(key)
-		if _, ok := security[name]; !ok && isToken(name) && !slices.ContainsFunc(pair.GetValues(), hasControl) {
+		if _, ok := security[name]; !ok && httpguts.ValidHeaderFieldName(name) && !slices.ContainsFunc(pair.GetValues(), isNoValue) {
 			header[name] = append(header[name], pair.GetValues()...)
 		}
 	}
@@ -174,17 +175,5 @@ func writeRaw(w http.ResponseWriter, r *http.Request, response *api.Response) {
 	}
 }
 
-// isToken tells whether a text can be the name of a header field.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !isLetter(c) && !isDigit(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// hasControl tells whether a text has what would end a header field.
-func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
-}
+// isNoValue tells whether a text cannot be the value of a header field.
+func isNoValue(s string) bool { return !httpguts.ValidHeaderFieldValue(s) }

@@ -10,6 +10,21 @@ import (
 )
 
 type FakeCore struct {
+	MonthlyStub        func(context.Context, string, []string) (service.Monthly, error)
+	monthlyMutex       sync.RWMutex
+	monthlyArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []string
+	}
+	monthlyReturns struct {
+		result1 service.Monthly
+		result2 error
+	}
+	monthlyReturnsOnCall map[int]struct {
+		result1 service.Monthly
+		result2 error
+	}
 	MonthlyTotalStub        func(context.Context, string, bool) (service.Total, error)
 	monthlyTotalMutex       sync.RWMutex
 	monthlyTotalArgsForCall []struct {
@@ -23,6 +38,20 @@ type FakeCore struct {
 	}
 	monthlyTotalReturnsOnCall map[int]struct {
 		result1 service.Total
+		result2 error
+	}
+	ReadStub        func(context.Context, service.Query) (service.Report, error)
+	readMutex       sync.RWMutex
+	readArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Query
+	}
+	readReturns struct {
+		result1 service.Report
+		result2 error
+	}
+	readReturnsOnCall map[int]struct {
+		result1 service.Report
 		result2 error
 	}
 	RecordStub        func(context.Context, string, []service.Request) (service.Recorded, error)
@@ -40,8 +69,94 @@ type FakeCore struct {
 		result1 service.Recorded
 		result2 error
 	}
+	SetQuotaStub        func(context.Context, string, *service.Override) (service.Allowed, error)
+	setQuotaMutex       sync.RWMutex
+	setQuotaArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 *service.Override
+	}
+	setQuotaReturns struct {
+		result1 service.Allowed
+		result2 error
+	}
+	setQuotaReturnsOnCall map[int]struct {
+		result1 service.Allowed
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCore) Monthly(arg1 context.Context, arg2 string, arg3 []string) (service.Monthly, error) {
+	var arg3Copy []string
+	if arg3 != nil {
+		arg3Copy = make([]string, len(arg3))
+		copy(arg3Copy, arg3)
+	}
+	fake.monthlyMutex.Lock()
+	ret, specificReturn := fake.monthlyReturnsOnCall[len(fake.monthlyArgsForCall)]
+	fake.monthlyArgsForCall = append(fake.monthlyArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 []string
+	}{arg1, arg2, arg3Copy})
+	stub := fake.MonthlyStub
+	fakeReturns := fake.monthlyReturns
+	fake.recordInvocation("Monthly", []interface{}{arg1, arg2, arg3Copy})
+	fake.monthlyMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) MonthlyCallCount() int {
+	fake.monthlyMutex.RLock()
+	defer fake.monthlyMutex.RUnlock()
+	return len(fake.monthlyArgsForCall)
+}
+
+func (fake *FakeCore) MonthlyCalls(stub func(context.Context, string, []string) (service.Monthly, error)) {
+	fake.monthlyMutex.Lock()
+	defer fake.monthlyMutex.Unlock()
+	fake.MonthlyStub = stub
+}
+
+func (fake *FakeCore) MonthlyArgsForCall(i int) (context.Context, string, []string) {
+	fake.monthlyMutex.RLock()
+	defer fake.monthlyMutex.RUnlock()
+	argsForCall := fake.monthlyArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) MonthlyReturns(result1 service.Monthly, result2 error) {
+	fake.monthlyMutex.Lock()
+	defer fake.monthlyMutex.Unlock()
+	fake.MonthlyStub = nil
+	fake.monthlyReturns = struct {
+		result1 service.Monthly
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) MonthlyReturnsOnCall(i int, result1 service.Monthly, result2 error) {
+	fake.monthlyMutex.Lock()
+	defer fake.monthlyMutex.Unlock()
+	fake.MonthlyStub = nil
+	if fake.monthlyReturnsOnCall == nil {
+		fake.monthlyReturnsOnCall = make(map[int]struct {
+			result1 service.Monthly
+			result2 error
+		})
+	}
+	fake.monthlyReturnsOnCall[i] = struct {
+		result1 service.Monthly
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeCore) MonthlyTotal(arg1 context.Context, arg2 string, arg3 bool) (service.Total, error) {
@@ -106,6 +221,71 @@ func (fake *FakeCore) MonthlyTotalReturnsOnCall(i int, result1 service.Total, re
 	}
 	fake.monthlyTotalReturnsOnCall[i] = struct {
 		result1 service.Total
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Read(arg1 context.Context, arg2 service.Query) (service.Report, error) {
+	fake.readMutex.Lock()
+	ret, specificReturn := fake.readReturnsOnCall[len(fake.readArgsForCall)]
+	fake.readArgsForCall = append(fake.readArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Query
+	}{arg1, arg2})
+	stub := fake.ReadStub
+	fakeReturns := fake.readReturns
+	fake.recordInvocation("Read", []interface{}{arg1, arg2})
+	fake.readMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ReadCallCount() int {
+	fake.readMutex.RLock()
+	defer fake.readMutex.RUnlock()
+	return len(fake.readArgsForCall)
+}
+
+func (fake *FakeCore) ReadCalls(stub func(context.Context, service.Query) (service.Report, error)) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = stub
+}
+
+func (fake *FakeCore) ReadArgsForCall(i int) (context.Context, service.Query) {
+	fake.readMutex.RLock()
+	defer fake.readMutex.RUnlock()
+	argsForCall := fake.readArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) ReadReturns(result1 service.Report, result2 error) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = nil
+	fake.readReturns = struct {
+		result1 service.Report
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ReadReturnsOnCall(i int, result1 service.Report, result2 error) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = nil
+	if fake.readReturnsOnCall == nil {
+		fake.readReturnsOnCall = make(map[int]struct {
+			result1 service.Report
+			result2 error
+		})
+	}
+	fake.readReturnsOnCall[i] = struct {
+		result1 service.Report
 		result2 error
 	}{result1, result2}
 }
@@ -177,6 +357,72 @@ func (fake *FakeCore) RecordReturnsOnCall(i int, result1 service.Recorded, resul
 	}
 	fake.recordReturnsOnCall[i] = struct {
 		result1 service.Recorded
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SetQuota(arg1 context.Context, arg2 string, arg3 *service.Override) (service.Allowed, error) {
+	fake.setQuotaMutex.Lock()
+	ret, specificReturn := fake.setQuotaReturnsOnCall[len(fake.setQuotaArgsForCall)]
+	fake.setQuotaArgsForCall = append(fake.setQuotaArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 *service.Override
+	}{arg1, arg2, arg3})
+	stub := fake.SetQuotaStub
+	fakeReturns := fake.setQuotaReturns
+	fake.recordInvocation("SetQuota", []interface{}{arg1, arg2, arg3})
+	fake.setQuotaMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) SetQuotaCallCount() int {
+	fake.setQuotaMutex.RLock()
+	defer fake.setQuotaMutex.RUnlock()
+	return len(fake.setQuotaArgsForCall)
+}
+
+func (fake *FakeCore) SetQuotaCalls(stub func(context.Context, string, *service.Override) (service.Allowed, error)) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = stub
+}
+
+func (fake *FakeCore) SetQuotaArgsForCall(i int) (context.Context, string, *service.Override) {
+	fake.setQuotaMutex.RLock()
+	defer fake.setQuotaMutex.RUnlock()
+	argsForCall := fake.setQuotaArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) SetQuotaReturns(result1 service.Allowed, result2 error) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = nil
+	fake.setQuotaReturns = struct {
+		result1 service.Allowed
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SetQuotaReturnsOnCall(i int, result1 service.Allowed, result2 error) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = nil
+	if fake.setQuotaReturnsOnCall == nil {
+		fake.setQuotaReturnsOnCall = make(map[int]struct {
+			result1 service.Allowed
+			result2 error
+		})
+	}
+	fake.setQuotaReturnsOnCall[i] = struct {
+		result1 service.Allowed
 		result2 error
 	}{result1, result2}
 }

@@ -10,6 +10,21 @@ import (
 )
 
 type FakeUsageService struct {
+	ReadStub        func(context.Context, *usage.ReadRequest, ...client.CallOption) (*usage.ReadResponse, error)
+	readMutex       sync.RWMutex
+	readArgsForCall []struct {
+		arg1 context.Context
+		arg2 *usage.ReadRequest
+		arg3 []client.CallOption
+	}
+	readReturns struct {
+		result1 *usage.ReadResponse
+		result2 error
+	}
+	readReturnsOnCall map[int]struct {
+		result1 *usage.ReadResponse
+		result2 error
+	}
 	ReadMonthlyStub        func(context.Context, *usage.ReadMonthlyRequest, ...client.CallOption) (*usage.ReadMonthlyResponse, error)
 	readMonthlyMutex       sync.RWMutex
 	readMonthlyArgsForCall []struct {
@@ -55,8 +70,89 @@ type FakeUsageService struct {
 		result1 *usage.RecordResponse
 		result2 error
 	}
+	SetQuotaStub        func(context.Context, *usage.SetQuotaRequest, ...client.CallOption) (*usage.SetQuotaResponse, error)
+	setQuotaMutex       sync.RWMutex
+	setQuotaArgsForCall []struct {
+		arg1 context.Context
+		arg2 *usage.SetQuotaRequest
+		arg3 []client.CallOption
+	}
+	setQuotaReturns struct {
+		result1 *usage.SetQuotaResponse
+		result2 error
+	}
+	setQuotaReturnsOnCall map[int]struct {
+		result1 *usage.SetQuotaResponse
+		result2 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeUsageService) Read(arg1 context.Context, arg2 *usage.ReadRequest, arg3 ...client.CallOption) (*usage.ReadResponse, error) {
+	fake.readMutex.Lock()
+	ret, specificReturn := fake.readReturnsOnCall[len(fake.readArgsForCall)]
+	fake.readArgsForCall = append(fake.readArgsForCall, struct {
+		arg1 context.Context
+		arg2 *usage.ReadRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ReadStub
+	fakeReturns := fake.readReturns
+	fake.recordInvocation("Read", []interface{}{arg1, arg2, arg3})
+	fake.readMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeUsageService) ReadCallCount() int {
+	fake.readMutex.RLock()
+	defer fake.readMutex.RUnlock()
+	return len(fake.readArgsForCall)
+}
+
+func (fake *FakeUsageService) ReadCalls(stub func(context.Context, *usage.ReadRequest, ...client.CallOption) (*usage.ReadResponse, error)) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = stub
+}
+
+func (fake *FakeUsageService) ReadArgsForCall(i int) (context.Context, *usage.ReadRequest, []client.CallOption) {
+	fake.readMutex.RLock()
+	defer fake.readMutex.RUnlock()
+	argsForCall := fake.readArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeUsageService) ReadReturns(result1 *usage.ReadResponse, result2 error) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = nil
+	fake.readReturns = struct {
+		result1 *usage.ReadResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeUsageService) ReadReturnsOnCall(i int, result1 *usage.ReadResponse, result2 error) {
+	fake.readMutex.Lock()
+	defer fake.readMutex.Unlock()
+	fake.ReadStub = nil
+	if fake.readReturnsOnCall == nil {
+		fake.readReturnsOnCall = make(map[int]struct {
+			result1 *usage.ReadResponse
+			result2 error
+		})
+	}
+	fake.readReturnsOnCall[i] = struct {
+		result1 *usage.ReadResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeUsageService) ReadMonthly(arg1 context.Context, arg2 *usage.ReadMonthlyRequest, arg3 ...client.CallOption) (*usage.ReadMonthlyResponse, error) {
@@ -253,6 +349,72 @@ func (fake *FakeUsageService) RecordReturnsOnCall(i int, result1 *usage.RecordRe
 	}
 	fake.recordReturnsOnCall[i] = struct {
 		result1 *usage.RecordResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeUsageService) SetQuota(arg1 context.Context, arg2 *usage.SetQuotaRequest, arg3 ...client.CallOption) (*usage.SetQuotaResponse, error) {
+	fake.setQuotaMutex.Lock()
+	ret, specificReturn := fake.setQuotaReturnsOnCall[len(fake.setQuotaArgsForCall)]
+	fake.setQuotaArgsForCall = append(fake.setQuotaArgsForCall, struct {
+		arg1 context.Context
+		arg2 *usage.SetQuotaRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.SetQuotaStub
+	fakeReturns := fake.setQuotaReturns
+	fake.recordInvocation("SetQuota", []interface{}{arg1, arg2, arg3})
+	fake.setQuotaMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeUsageService) SetQuotaCallCount() int {
+	fake.setQuotaMutex.RLock()
+	defer fake.setQuotaMutex.RUnlock()
+	return len(fake.setQuotaArgsForCall)
+}
+
+func (fake *FakeUsageService) SetQuotaCalls(stub func(context.Context, *usage.SetQuotaRequest, ...client.CallOption) (*usage.SetQuotaResponse, error)) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = stub
+}
+
+func (fake *FakeUsageService) SetQuotaArgsForCall(i int) (context.Context, *usage.SetQuotaRequest, []client.CallOption) {
+	fake.setQuotaMutex.RLock()
+	defer fake.setQuotaMutex.RUnlock()
+	argsForCall := fake.setQuotaArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeUsageService) SetQuotaReturns(result1 *usage.SetQuotaResponse, result2 error) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = nil
+	fake.setQuotaReturns = struct {
+		result1 *usage.SetQuotaResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeUsageService) SetQuotaReturnsOnCall(i int, result1 *usage.SetQuotaResponse, result2 error) {
+	fake.setQuotaMutex.Lock()
+	defer fake.setQuotaMutex.Unlock()
+	fake.SetQuotaStub = nil
+	if fake.setQuotaReturnsOnCall == nil {
+		fake.setQuotaReturnsOnCall = make(map[int]struct {
+			result1 *usage.SetQuotaResponse
+			result2 error
+		})
+	}
+	fake.setQuotaReturnsOnCall[i] = struct {
+		result1 *usage.SetQuotaResponse
 		result2 error
 	}{result1, result2}
 }

@@ -11,6 +11,19 @@ import (
 )
 
 type FakeCore struct {
+	ChangeTierStub        func(context.Context, database.Querier, service.TierChange) error
+	changeTierMutex       sync.RWMutex
+	changeTierArgsForCall []struct {
+		arg1 context.Context
+		arg2 database.Querier
+		arg3 service.TierChange
+	}
+	changeTierReturns struct {
+		result1 error
+	}
+	changeTierReturnsOnCall map[int]struct {
+		result1 error
+	}
 	CountStub        func(context.Context, database.Querier, []service.Request) error
 	countMutex       sync.RWMutex
 	countArgsForCall []struct {
@@ -24,8 +37,84 @@ type FakeCore struct {
 	countReturnsOnCall map[int]struct {
 		result1 error
 	}
+	EnterStub        func(context.Context, database.Querier, string) error
+	enterMutex       sync.RWMutex
+	enterArgsForCall []struct {
+		arg1 context.Context
+		arg2 database.Querier
+		arg3 string
+	}
+	enterReturns struct {
+		result1 error
+	}
+	enterReturnsOnCall map[int]struct {
+		result1 error
+	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeCore) ChangeTier(arg1 context.Context, arg2 database.Querier, arg3 service.TierChange) error {
+	fake.changeTierMutex.Lock()
+	ret, specificReturn := fake.changeTierReturnsOnCall[len(fake.changeTierArgsForCall)]
+	fake.changeTierArgsForCall = append(fake.changeTierArgsForCall, struct {
+		arg1 context.Context
+		arg2 database.Querier
+		arg3 service.TierChange
+	}{arg1, arg2, arg3})
+	stub := fake.ChangeTierStub
+	fakeReturns := fake.changeTierReturns
+	fake.recordInvocation("ChangeTier", []interface{}{arg1, arg2, arg3})
+	fake.changeTierMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) ChangeTierCallCount() int {
+	fake.changeTierMutex.RLock()
+	defer fake.changeTierMutex.RUnlock()
+	return len(fake.changeTierArgsForCall)
+}
+
+func (fake *FakeCore) ChangeTierCalls(stub func(context.Context, database.Querier, service.TierChange) error) {
+	fake.changeTierMutex.Lock()
+	defer fake.changeTierMutex.Unlock()
+	fake.ChangeTierStub = stub
+}
+
+func (fake *FakeCore) ChangeTierArgsForCall(i int) (context.Context, database.Querier, service.TierChange) {
+	fake.changeTierMutex.RLock()
+	defer fake.changeTierMutex.RUnlock()
+	argsForCall := fake.changeTierArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) ChangeTierReturns(result1 error) {
+	fake.changeTierMutex.Lock()
+	defer fake.changeTierMutex.Unlock()
+	fake.ChangeTierStub = nil
+	fake.changeTierReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) ChangeTierReturnsOnCall(i int, result1 error) {
+	fake.changeTierMutex.Lock()
+	defer fake.changeTierMutex.Unlock()
+	fake.ChangeTierStub = nil
+	if fake.changeTierReturnsOnCall == nil {
+		fake.changeTierReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.changeTierReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeCore) Count(arg1 context.Context, arg2 database.Querier, arg3 []service.Request) error {
@@ -92,6 +181,69 @@ func (fake *FakeCore) CountReturnsOnCall(i int, result1 error) {
 		})
 	}
 	fake.countReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) Enter(arg1 context.Context, arg2 database.Querier, arg3 string) error {
+	fake.enterMutex.Lock()
+	ret, specificReturn := fake.enterReturnsOnCall[len(fake.enterArgsForCall)]
+	fake.enterArgsForCall = append(fake.enterArgsForCall, struct {
+		arg1 context.Context
+		arg2 database.Querier
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.EnterStub
+	fakeReturns := fake.enterReturns
+	fake.recordInvocation("Enter", []interface{}{arg1, arg2, arg3})
+	fake.enterMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) EnterCallCount() int {
+	fake.enterMutex.RLock()
+	defer fake.enterMutex.RUnlock()
+	return len(fake.enterArgsForCall)
+}
+
+func (fake *FakeCore) EnterCalls(stub func(context.Context, database.Querier, string) error) {
+	fake.enterMutex.Lock()
+	defer fake.enterMutex.Unlock()
+	fake.EnterStub = stub
+}
+
+func (fake *FakeCore) EnterArgsForCall(i int) (context.Context, database.Querier, string) {
+	fake.enterMutex.RLock()
+	defer fake.enterMutex.RUnlock()
+	argsForCall := fake.enterArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) EnterReturns(result1 error) {
+	fake.enterMutex.Lock()
+	defer fake.enterMutex.Unlock()
+	fake.EnterStub = nil
+	fake.enterReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) EnterReturnsOnCall(i int, result1 error) {
+	fake.enterMutex.Lock()
+	defer fake.enterMutex.Unlock()
+	fake.EnterStub = nil
+	if fake.enterReturnsOnCall == nil {
+		fake.enterReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.enterReturnsOnCall[i] = struct {
 		result1 error
 	}{result1}
 }
