@@ -79,7 +79,7 @@ func (g *group) wait() {
 }
 
 // Publish implements events.Stream. It returns when the event is in the stream. Those that publish to a topic at the same
-// time share an RPC.
+// time share a batch, and who publishes often needs no RPC for each (see the package).
 func (c *Client) Publish(topic string, message any, opts ...events.PublishOption) error {
 	e, err := New(topic, message, opts...)
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 // Handler answers the RPCs of Batch with a Stream.
 type Handler struct {
 	stream Stream
+	// within is how long PublishEach takes requests.
+	within time.Duration
 	done   chan struct{}
 	once   sync.Once
 }
@@ -25,7 +27,9 @@ type Handler struct {
 var _ pb.BatchHandler = (*Handler)(nil)
 
 // NewHandler returns a handler of s.
-func NewHandler(s Stream) *Handler { return &Handler{stream: s, done: make(chan struct{})} }
+func NewHandler(s Stream) *Handler {
+	return &Handler{stream: s, within: servedFor, done: make(chan struct{})}
+}
 
 // End ends all subscriptions, and whatever else does not end by itself: a server that stops waits for it.
 func (h *Handler) End() { h.once.Do(func() { close(h.done) }) }
@@ -41,7 +45,7 @@ func (h *Handler) Publish(ctx context.Context, req *pb.PublishRequest, rsp *pb.P
 	return ToRPC(err)
 }
 
-// servedFor is how long PublishEach takes requests: who may make them is looked at only when it is called.
+// servedFor is how long PublishEach takes requests. Who makes them is only looked at when it is called.
 const servedFor = time.Minute
 
 // PublishEach implements pb.BatchHandler.
@@ -49,7 +53,7 @@ func (h *Handler) PublishEach(ctx context.Context, rpc pb.Batch_PublishEachStrea
 	working := make(chan struct{}, 1) // full as long as a request is being answered, and at the end
 	ended := make(chan error, 1)
 	go func() { ended <- h.publishEach(ctx, rpc, working) }() // ends with the RPC
-	tooLong := time.NewTimer(servedFor)
+	tooLong := time.NewTimer(h.within)
 	defer tooLong.Stop()
 	select {
 	case err := <-ended:

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/micro/micro/v3/service/client"
@@ -50,48 +49,58 @@ type lane struct {
 	cancel context.CancelFunc
 	opened time.Time
 	limit  *time.Timer // ends the stream when there is no answer
-	late   atomic.Bool // whether it has
-	retire *time.Timer
+	retire *time.Timer // ends the lane when it is old and free
 }
 
 func newLanes(batch pb.BatchService, within time.Duration) *lanes {
 	return &lanes{batch: batch, within: within, age: laneAge}
 }
 
-// publish publishes a batch over a lane; false when a call has to, as it may not be in the stream, or when there is no lane.
+// publish publishes a batch over a lane; false when a call has to, because there is no lane, or because it is not certain what
+// has become of the batch.
 func (s *lanes) publish(req *pb.PublishRequest) (bool, error) {
 	l := s.take()
 	if l == nil {
 		return false, nil
 	}
-	err := l.publish(req, s.within)
-	if err == nil {
+	onTime, err := l.publish(req, s.within)
+	switch {
+	case err == nil && onTime:
 		s.put(l)
 		return true, nil
+	case err == nil: // but the stream is ended by now
+		s.drop(l, false)
+		return true, nil
+	case !onTime: // a call that has taken as long is not repeated either
+		s.drop(l, true)
+		return true, merrors.New(direct.ErrorID, "the call took longer than it was given", http.StatusRequestTimeout)
 	}
 	answered := isAnswer(err)
 	s.drop(l, !answered)
-	if l.late.Load() { // a call would not be repeated either
-		return true, merrors.New(direct.ErrorID, "the events service has not answered within "+s.within.String(), http.StatusRequestTimeout)
-	}
 	return answered, err
 }
 
-// publish sends a batch and waits for the answer.
-func (l *lane) publish(req *pb.PublishRequest, within time.Duration) error {
+// publish sends a batch and waits for the answer. If that was not on time, the stream has ended.
+func (l *lane) publish(req *pb.PublishRequest, within time.Duration) (onTime bool, err error) {
 	l.limit.Reset(within)
-	defer l.limit.Stop()
-	if err := l.stream.Send(req); err != nil {
-		return err
+	if err = l.stream.Send(req); err == nil {
+		_, err = l.stream.Recv()
 	}
-	_, err := l.stream.Recv()
-	return err
+	return l.limit.Stop(), err
 }
 
-// isAnswer tells whether an error is what the service says of a batch, and nothing about the lane.
+// isAnswer tells whether an error is what the service says of a batch, and not of the lane or its caller: what those are worth
+// by now, a call finds out.
 func isAnswer(err error) bool {
 	e, ok := stderrors.AsType[*merrors.Error](err)
-	return ok && e.Id != direct.ErrorID && e.Detail != direct.Stopping && e.Code != http.StatusNotFound
+	if !ok || e.Id == direct.ErrorID || e.Detail == direct.Stopping {
+		return false
+	}
+	switch e.Code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return false
+	}
+	return true
 }
 
 // take takes a lane, nil when there is none that is free.
@@ -174,26 +183,33 @@ func (s *lanes) answered() {
 	if !wanted {
 		return
 	}
-	l := &lane{opened: now}
-	var ctx context.Context
-	ctx, l.cancel = context.WithCancel(context.Background())
-	l.limit = time.AfterFunc(s.within, func() {
-		l.late.Store(true)
-		l.cancel()
-	})
-	var err error
-	if l.stream, err = s.batch.PublishEach(ctx, client.WithAuthToken(), client.WithStreamTimeout(0)); err != nil {
-		l.limit.Stop()
-		l.cancel()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.open--
-		s.failed = now
+	if l := s.dial(now); l != nil {
+		s.put(l)
 		return
 	}
-	l.limit.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	s.failed = now
+}
+
+// dial opens a lane; nil if that fails.
+func (s *lanes) dial(now time.Time) *lane {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &lane{cancel: cancel, opened: now, limit: time.AfterFunc(s.within, cancel)}
+	var err error
+	l.stream, err = s.batch.PublishEach(ctx, client.WithAuthToken(), client.WithStreamTimeout(0))
+	onTime := l.limit.Stop()
+	if err != nil {
+		cancel()
+		return nil
+	}
+	if !onTime { // it has ended already
+		_ = l.stream.Close()
+		return nil
+	}
 	l.retire = time.AfterFunc(s.age, func() { s.ifOld(l) })
-	s.put(l)
+	return l
 }
 
 // close ends all lanes, those in use when they are given back.
