@@ -50,20 +50,20 @@ func serve(t *testing.T, s stream.Stream) served {
 }
 
 // client returns a client of the service, as a service has it.
-func (s served) client(t *testing.T, opts ...client.Option) *stream.Client {
+func (s served) client(t *testing.T) *stream.Client {
 	t.Helper()
-	c := stream.NewClient(s.caller(t, opts...))
+	c := stream.NewClient(s.caller(t))
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
 }
 
 // caller returns what that client calls the service with.
-func (s served) caller(t *testing.T, opts ...client.Option) *direct.Client {
+func (s served) caller(t *testing.T) *direct.Client {
 	t.Helper()
 	c := direct.New(direct.Config{
 		Registry: registry.NewRegistry(), Fixed: map[string]string{"events": s.address}, Patience: time.Second,
 		Credentials: func() (string, string) { return "micro", servicetest.Token(servicetest.Service("usage")) },
-	}, opts...)
+	})
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
 }

@@ -39,5 +39,6 @@
 // answer take two thirds of the time of a call. There are four at most in a process, opened when one batch has followed another
 // within a second; for what finds none free there are calls. A stream has no guarantees of its own. When the service refuses a
 // batch, the error is that of a call; when the stream breaks, or the service ends it, the batch is published again with a call,
-// which knows when and where to repeat it. Metrics and traces have such a stream as one call. PublishBatch makes calls: its batches are large, and it has a context.
+// which knows when and where to repeat it. Metrics and traces have such a stream as one call. PublishBatch makes calls: its
+// batches are large, and it has a context.
 package stream
