@@ -78,9 +78,10 @@ var validCore = map[string]string{
 	"events.Store.Read":     `{"topic": "%s", "limit": 1}`,
 	"events.Store.Write":    `{"event": {"id": "%s", "topic": "table", "payload": "e30="}}`,
 
-	"eventstream.Batch.Publish":   `{"events": [{"topic": "table", "payload": "e30="}]}`,
-	"eventstream.Batch.Subscribe": `{"open": {"topic": "table"}}`,
-	"eventstream.Batch.Read":      `{"topic": "table", "limit": 1}`,
+	"eventstream.Batch.Publish":     `{"events": [{"topic": "table", "payload": "e30="}]}`,
+	"eventstream.Batch.PublishEach": `{"events": [{"topic": "table", "payload": "e30="}]}`,
+	"eventstream.Batch.Subscribe":   `{"open": {"topic": "table"}}`,
+	"eventstream.Batch.Read":        `{"topic": "table", "limit": 1}`,
 
 	"broker.Broker.Publish":   `{"topic": "%s", "message": {"body": "e30="}}`,
 	"broker.Broker.Subscribe": `{"topic": "%s"}`,

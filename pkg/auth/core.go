@@ -54,9 +54,10 @@ var core = map[protoreflect.FullName]rule{
 	"events.Store.Write":    {access: ForAdmin},
 
 	// Ours, for what any service cannot do without either.
-	"eventstream.Batch.Publish":   {access: ForService},
-	"eventstream.Batch.Subscribe": {access: ForService},
-	"eventstream.Batch.Read":      {access: ForService},
+	"eventstream.Batch.Publish":     {access: ForService},
+	"eventstream.Batch.PublishEach": {access: ForService},
+	"eventstream.Batch.Subscribe":   {access: ForService},
+	"eventstream.Batch.Read":        {access: ForService},
 
 	"broker.Broker.Publish":   {access: ForService},
 	"broker.Broker.Subscribe": {access: ForService},

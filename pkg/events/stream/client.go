@@ -27,6 +27,7 @@ var errNoWrite = stderrors.New("an event gets into the store by being published:
 // Client is the Stream of the events service. Close ends it.
 type Client struct {
 	batch     pb.BatchService
+	lanes     *lanes
 	publisher *Publisher
 	consumers *Consumers
 	done      chan struct{}
@@ -37,16 +38,18 @@ type Client struct {
 // NewClient returns a client that calls the events service with c.
 func NewClient(c client.Client) *Client {
 	s := &Client{batch: pb.NewBatchService(serviceName, c), done: make(chan struct{})}
-	s.publisher = NewPublisher(func(ctx context.Context, batch []*events.Event) (string, error) { return s.send(ctx, batch) })
+	s.lanes = newLanes(s.batch, c.Options().CallOptions.RequestTimeout)
+	s.publisher = NewPublisher(s.publish)
 	s.consumers = &Consumers{Subscribe: s.Subscribe, Done: s.done}
 	return s
 }
 
-// Close ends all subscriptions, and returns when they have ended.
+// Close ends all subscriptions, and what is kept open to publish over, and returns when they have ended.
 func (c *Client) Close() error {
 	c.close.Do(func() { close(c.done) })
 	c.consumers.Wait()
 	c.running.wait()
+	c.lanes.close()
 	return nil
 }
 
@@ -76,7 +79,7 @@ func (g *group) wait() {
 }
 
 // Publish implements events.Stream. It returns when the event is in the stream. Those that publish to a topic at the same
-// time share an RPC.
+// time share a batch, and who publishes often needs no RPC for each (see the package).
 func (c *Client) Publish(topic string, message any, opts ...events.PublishOption) error {
 	e, err := New(topic, message, opts...)
 	if err != nil {
@@ -98,20 +101,35 @@ func (c *Client) PublishBatch(ctx context.Context, batch []*events.Event) (strin
 	if err := PrepareAll(batch); err != nil {
 		return "", err
 	}
-	return c.send(ctx, batch)
-}
-
-// send publishes events that are prepared.
-func (c *Client) send(ctx context.Context, batch []*events.Event) (string, error) {
-	req := &pb.PublishRequest{Events: make([]*pb.Event, len(batch))}
-	for i, e := range batch {
-		req.Events[i] = ToProto(e)
-	}
-	rsp, err := c.batch.Publish(ctx, req, client.WithAuthToken())
+	rsp, err := c.batch.Publish(ctx, requestOf(batch), client.WithAuthToken())
 	if err != nil {
 		return "", fromRPC(ctx, err)
 	}
 	return rsp.Epoch, nil
+}
+
+// publish publishes events that are prepared and that nobody has put in a batch.
+func (c *Client) publish(batch []*events.Event) error {
+	req, ctx := requestOf(batch), context.Background()
+	done, err := c.lanes.publish(req)
+	if !done {
+		if _, err = c.batch.Publish(ctx, req, client.WithAuthToken()); err == nil {
+			c.lanes.answered()
+		}
+	}
+	if err != nil {
+		return fromRPC(ctx, err)
+	}
+	return nil
+}
+
+// requestOf is the request to publish events that are prepared.
+func requestOf(batch []*events.Event) *pb.PublishRequest {
+	req := &pb.PublishRequest{Events: make([]*pb.Event, len(batch))}
+	for i, e := range batch {
+		req.Events[i] = ToProto(e)
+	}
+	return req
 }
 
 // Read implements events.Store: it returns what the stream still has of a topic, the oldest first, at most MaxBatch and

@@ -52,12 +52,18 @@ func serve(t *testing.T, s stream.Stream) served {
 // client returns a client of the service, as a service has it.
 func (s served) client(t *testing.T) *stream.Client {
 	t.Helper()
-	caller := direct.New(direct.Config{
+	c := stream.NewClient(s.caller(t))
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// caller returns what that client calls the service with.
+func (s served) caller(t *testing.T) *direct.Client {
+	t.Helper()
+	c := direct.New(direct.Config{
 		Registry: registry.NewRegistry(), Fixed: map[string]string{"events": s.address}, Patience: time.Second,
 		Credentials: func() (string, string) { return "micro", servicetest.Token(servicetest.Service("usage")) },
 	})
-	t.Cleanup(func() { require.NoError(t, caller.Close()) })
-	c := stream.NewClient(caller)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return c
 }
@@ -87,10 +93,10 @@ type counting struct {
 func (c *counting) PublishBatch(ctx context.Context, batch []*events.Event) (string, error) {
 	c.mu.Lock()
 	c.batches++
-	err := c.err
+	err, hold := c.err, c.hold
 	c.mu.Unlock()
-	if c.hold != nil {
-		<-c.hold
+	if hold != nil {
+		<-hold
 	}
 	if err != nil {
 		return "", err
@@ -102,6 +108,21 @@ func (c *counting) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.batches
+}
+
+// refuse has batches refused with an error, or not any more.
+func (c *counting) refuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
+// wait has batches wait until what it returns is closed.
+func (c *counting) wait() chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hold = make(chan struct{})
+	return c.hold
 }
 
 func TestPublishersShareCalls(t *testing.T) {
@@ -132,31 +153,36 @@ func TestPublishersShareCalls(t *testing.T) {
 	require.Equal(t, "first", string(all[0].Payload))
 }
 
+// refusal is an error of a stream and how its client has it.
+type refusal struct {
+	err       error
+	check     func(error) bool
+	permanent bool
+}
+
+var refusals = map[string]refusal{
+	"invalid": {
+		kinds.Invalid("events[0].topic", "must be another"),
+		func(err error) bool {
+			e, ok := errors.AsType[*kinds.Error](err)
+			return ok && e.Field == "events[0].topic" && e.Detail == "must be another"
+		}, true,
+	},
+	"too many": {kinds.TooMany("topic: there are many"), func(err error) bool { return kinds.KindOf(err) == kinds.KindTooMany }, false},
+	"passing": {
+		&stream.PassingError{Detail: "the topic x is full"},
+		func(err error) bool {
+			_, ok := errors.AsType[*stream.PassingError](err)
+			return ok && err.Error() == "the topic x is full"
+		}, false,
+	},
+	"other":  {errors.New("the inside"), func(err error) bool { return kinds.KindOf(err) == kinds.KindInternal }, false},
+	"closed": {stream.ErrClosed, func(err error) bool { return kinds.KindOf(err) == kinds.KindInternal }, false},
+}
+
 func TestErrorsOfTheService(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		err       error
-		check     func(error) bool
-		permanent bool
-	}{
-		"invalid": {
-			kinds.Invalid("events[0].topic", "must be another"),
-			func(err error) bool {
-				e, ok := errors.AsType[*kinds.Error](err)
-				return ok && e.Field == "events[0].topic" && e.Detail == "must be another"
-			}, true,
-		},
-		"too many": {kinds.TooMany("topic: there are many"), func(err error) bool { return kinds.KindOf(err) == kinds.KindTooMany }, false},
-		"passing": {
-			&stream.PassingError{Detail: "the topic x is full"},
-			func(err error) bool {
-				_, ok := errors.AsType[*stream.PassingError](err)
-				return ok && err.Error() == "the topic x is full"
-			}, false,
-		},
-		"other":  {errors.New("the inside"), func(err error) bool { return kinds.KindOf(err) == kinds.KindInternal }, false},
-		"closed": {stream.ErrClosed, func(err error) bool { return kinds.KindOf(err) == kinds.KindInternal }, false},
-	} {
+	for name, test := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := serve(t, &counting{Stream: open(t), err: test.err}).client(t)
@@ -248,12 +274,7 @@ func TestClose(t *testing.T) {
 // What the events service makes of messages that no client of ours sends.
 func TestSubscribeMessages(t *testing.T) {
 	t.Parallel()
-	s := serve(t, open(t))
-	caller := direct.New(direct.Config{
-		Registry: registry.NewRegistry(), Fixed: map[string]string{"events": s.address},
-		Credentials: func() (string, string) { return "micro", servicetest.Token(servicetest.Service("usage")) },
-	})
-	t.Cleanup(func() { require.NoError(t, caller.Close()) })
+	caller := serve(t, open(t)).caller(t)
 	for name, test := range map[string]struct {
 		messages []*pb.SubscribeRequest
 		detail   string

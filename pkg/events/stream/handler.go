@@ -18,6 +18,8 @@ import (
 // Handler answers the RPCs of Batch with a Stream.
 type Handler struct {
 	stream Stream
+	// within is how long PublishEach takes requests.
+	within time.Duration
 	done   chan struct{}
 	once   sync.Once
 }
@@ -25,9 +27,11 @@ type Handler struct {
 var _ pb.BatchHandler = (*Handler)(nil)
 
 // NewHandler returns a handler of s.
-func NewHandler(s Stream) *Handler { return &Handler{stream: s, done: make(chan struct{})} }
+func NewHandler(s Stream) *Handler {
+	return &Handler{stream: s, within: servedFor, done: make(chan struct{})}
+}
 
-// End ends all subscriptions, which do not end by themselves: a server that stops waits for them.
+// End ends all subscriptions, and whatever else does not end by itself: a server that stops waits for it.
 func (h *Handler) End() { h.once.Do(func() { close(h.done) }) }
 
 // Publish implements pb.BatchHandler.
@@ -39,6 +43,57 @@ func (h *Handler) Publish(ctx context.Context, req *pb.PublishRequest, rsp *pb.P
 	var err error
 	rsp.Epoch, err = h.stream.PublishBatch(ctx, batch)
 	return ToRPC(err)
+}
+
+// servedFor is how long PublishEach takes requests. Who makes them is only looked at when it is called.
+const servedFor = time.Minute
+
+// PublishEach implements pb.BatchHandler.
+func (h *Handler) PublishEach(ctx context.Context, rpc pb.Batch_PublishEachStream) error {
+	working := make(chan struct{}, 1) // full as long as a request is being answered, and at the end
+	ended := make(chan error, 1)
+	go func() { ended <- h.publishEach(ctx, rpc, working) }() // ends with the RPC
+	tooLong := time.NewTimer(h.within)
+	defer tooLong.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-h.done:
+	case <-tooLong.C:
+	}
+	select {
+	case working <- struct{}{}: // what has been begun is answered, and nothing else is going to be begun
+		return nil
+	case err := <-ended:
+		return err
+	case <-time.After(farewell): // the caller does not take its answers
+		return nil
+	}
+}
+
+func (h *Handler) publishEach(ctx context.Context, rpc pb.Batch_PublishEachStream, working chan struct{}) error {
+	for {
+		req, err := rpc.Recv()
+		if stderrors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case working <- struct{}{}:
+		default:
+			return nil // it came too late
+		}
+		rsp := new(pb.PublishResponse)
+		if err := h.Publish(ctx, req, rsp); err != nil {
+			return err
+		}
+		if err := rpc.Send(rsp); err != nil {
+			return err
+		}
+		<-working
+	}
 }
 
 // Read implements pb.BatchHandler.

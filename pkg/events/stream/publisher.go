@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"context"
 	"sync"
 
 	"github.com/micro/micro/v3/service/events"
@@ -11,7 +10,7 @@ import (
 // there waits and is the next. Whoever is alone is not kept waiting, and nobody needs a goroutine: a batch is sent by one of
 // those whose event is in it.
 type Publisher struct {
-	publish func(ctx context.Context, batch []*events.Event) (epoch string, err error)
+	publish func(batch []*events.Event) error
 
 	mu     sync.Mutex
 	topics map[string]*queue
@@ -29,7 +28,7 @@ type publication struct {
 }
 
 // NewPublisher returns a Publisher of what publishes batches of one topic.
-func NewPublisher(publish func(ctx context.Context, batch []*events.Event) (string, error)) *Publisher {
+func NewPublisher(publish func(batch []*events.Event) error) *Publisher {
 	return &Publisher{publish: publish, topics: make(map[string]*queue)}
 }
 
@@ -58,7 +57,7 @@ func (p *Publisher) Publish(e *events.Event) error {
 	for i, b := range batch {
 		list[i] = b.event
 	}
-	_, err := p.publish(context.Background(), list)
+	err := p.publish(list)
 	for _, b := range batch[1:] { // the first is our own
 		b.err = err
 		b.turn <- false

@@ -68,7 +68,10 @@ func Open(config Config) (*Engine, error) {
 	e := &Engine{config: config, log: new(log), topics: make(map[string]*topic), failed: make(chan struct{})}
 	e.space = space{dir: config.Dir, reserve: config.Reserve, free: config.free}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.publisher = stream.NewPublisher(e.publish)
+	e.publisher = stream.NewPublisher(func(batch []*events.Event) error {
+		_, err := e.publish(context.Background(), batch)
+		return err
+	})
 	e.consumers = &stream.Consumers{Subscribe: e.Subscribe, Done: e.ctx.Done()}
 	if err := e.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("event stream in %s: %w", config.Dir, err), e.Close())

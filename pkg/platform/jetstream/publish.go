@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/micro/micro/v3/service/events"
 	"github.com/nats-io/nats.go"
@@ -94,15 +95,17 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 		}
 		size += int64(len(messages[i]) + len(subject) + overhead)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	until := time.Now().Add(timeout)
 
 	t.publishing.Lock()
 	defer t.publishing.Unlock()
 	if err := t.engine.usable(ctx); err != nil { // by now
 		return err
 	}
-	if err := t.room(ctx, size); err != nil {
+	if !time.Now().Before(until) {
+		return context.DeadlineExceeded
+	}
+	if err := t.room(ctx, until, size); err != nil {
 		return err
 	}
 	t.known = false // until it is certain how this ends
@@ -113,7 +116,7 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 			return t.engine.failedRequest("publish", err)
 		}
 	}
-	answer, err := t.ask(ctx, subject, messages[len(rest)])
+	answer, err := t.ask(ctx, until, subject, messages[len(rest)])
 	if err != nil {
 		return t.engine.failedRequest("publish", err)
 	}
@@ -128,16 +131,19 @@ func (t *topic) publish(ctx context.Context, batch []*events.Event) error {
 	return nil
 }
 
-// ask publishes a message and waits for the answer, which takes fewer goroutines than a Request of the connection.
-func (t *topic) ask(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+// ask publishes a message and waits for the answer, which takes fewer goroutines than a Request of the connection, and no
+// context of its own.
+func (t *topic) ask(ctx context.Context, until time.Time, subject string, data []byte) (*nats.Msg, error) {
 	conn := t.engine.publishing
 	if t.answers == nil {
 		answers, inbox := make(chan *nats.Msg, 16), conn.NewInbox()
 		if _, err := conn.ChanSubscribe(inbox+".*", answers); err != nil {
 			return nil, err
 		}
-		t.answers, t.inbox = answers, inbox
+		t.answers, t.inbox, t.late = answers, inbox, time.NewTimer(timeout)
 	}
+	t.late.Reset(time.Until(until))
+	defer t.late.Stop()
 	t.asked++
 	reply := t.inbox + "." + strconv.FormatUint(t.asked, 10)
 	if err := conn.PublishRequest(subject, reply, data); err != nil {
@@ -151,6 +157,8 @@ func (t *topic) ask(ctx context.Context, subject string, data []byte) (*nats.Msg
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-t.late.C:
+			return nil, context.DeadlineExceeded
 		}
 	}
 }
@@ -187,11 +195,17 @@ func acknowledged(answer *nats.Msg) (uint64, error) {
 }
 
 // room makes sure that so many bytes more may be published.
-func (t *topic) room(ctx context.Context, size int64) error {
+func (t *topic) room(ctx context.Context, until time.Time, size int64) error {
 	if err := t.engine.space.check(); err != nil {
 		return err
 	}
-	if shrunk := t.shrunk.Swap(false); shrunk || !t.known {
+	shrunk := t.shrunk.Swap(false)
+	if t.known && !shrunk && t.bytes+size <= t.engine.config.MaxBytes {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	if shrunk || !t.known {
 		t.known = false
 		state, err := t.info(ctx)
 		if err != nil {

@@ -36,6 +36,7 @@ type topic struct {
 	bytes      int64
 	answers    chan *nats.Msg // to what was published, to inbox and below
 	inbox      string
+	late       *time.Timer // ends the wait for one
 	asked      uint64      // how often was waited for one
 	shrunk     atomic.Bool // whether something was removed since bytes was right
 

@@ -687,9 +687,10 @@ const file_pkg_events_stream_proto_stream_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x04R\x06offset\":\n" +
 	"\fReadResponse\x12*\n" +
-	"\x06events\x18\x01 \x03(\v2\x12.eventstream.EventR\x06events2\xe4\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\x12.eventstream.EventR\x06events2\xb2\x02\n" +
 	"\x05Batch\x12I\n" +
-	"\aPublish\x12\x1b.eventstream.PublishRequest\x1a\x1c.eventstream.PublishResponse\"\x03\x90\x02\x02\x12N\n" +
+	"\aPublish\x12\x1b.eventstream.PublishRequest\x1a\x1c.eventstream.PublishResponse\"\x03\x90\x02\x02\x12L\n" +
+	"\vPublishEach\x12\x1b.eventstream.PublishRequest\x1a\x1c.eventstream.PublishResponse(\x010\x01\x12N\n" +
 	"\tSubscribe\x12\x1d.eventstream.SubscribeRequest\x1a\x1e.eventstream.SubscribeResponse(\x010\x01\x12@\n" +
 	"\x04Read\x12\x18.eventstream.ReadRequest\x1a\x19.eventstream.ReadResponse\"\x03\x90\x02\x01B<Z:github.com/m3o/backend/pkg/events/stream/proto;eventstreamb\x06proto3"
 
@@ -728,13 +729,15 @@ var file_pkg_events_stream_proto_stream_proto_depIdxs = []int32{
 	0,  // 5: eventstream.Delivery.event:type_name -> eventstream.Event
 	0,  // 6: eventstream.ReadResponse.events:type_name -> eventstream.Event
 	1,  // 7: eventstream.Batch.Publish:input_type -> eventstream.PublishRequest
-	3,  // 8: eventstream.Batch.Subscribe:input_type -> eventstream.SubscribeRequest
-	8,  // 9: eventstream.Batch.Read:input_type -> eventstream.ReadRequest
-	2,  // 10: eventstream.Batch.Publish:output_type -> eventstream.PublishResponse
-	6,  // 11: eventstream.Batch.Subscribe:output_type -> eventstream.SubscribeResponse
-	9,  // 12: eventstream.Batch.Read:output_type -> eventstream.ReadResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
+	1,  // 8: eventstream.Batch.PublishEach:input_type -> eventstream.PublishRequest
+	3,  // 9: eventstream.Batch.Subscribe:input_type -> eventstream.SubscribeRequest
+	8,  // 10: eventstream.Batch.Read:input_type -> eventstream.ReadRequest
+	2,  // 11: eventstream.Batch.Publish:output_type -> eventstream.PublishResponse
+	2,  // 12: eventstream.Batch.PublishEach:output_type -> eventstream.PublishResponse
+	6,  // 13: eventstream.Batch.Subscribe:output_type -> eventstream.SubscribeResponse
+	9,  // 14: eventstream.Batch.Read:output_type -> eventstream.ReadResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name

@@ -47,6 +47,11 @@ type BatchService interface {
 	// Publish publishes events in their order. Those of one topic are in the stream from the first on up to some event, all
 	// of them when it answers without an error. It may be repeated: an event keeps its id.
 	Publish(ctx context.Context, in *PublishRequest, opts ...client.CallOption) (*PublishResponse, error)
+	// PublishEach publishes one request after the other, each as Publish does, and answers each before it takes the next. It is
+	// for those who publish often, as a message costs less than a call. The first error ends it: the request that has not been
+	// answered is to be published again, as after an error of Publish. The service ends it after a minute, and when it stops,
+	// but not before it has answered what it has begun.
+	PublishEach(ctx context.Context, opts ...client.CallOption) (Batch_PublishEachService, error)
 	// Subscribe delivers a topic's events to a member of a group until either side ends it. The first message opens it, later
 	// ones say what has become of deliveries. The first answer is empty: the subscription holds from then on. What has not
 	// been acknowledged at the end is delivered to others at once.
@@ -75,6 +80,57 @@ func (c *batchService) Publish(ctx context.Context, in *PublishRequest, opts ...
 		return nil, err
 	}
 	return out, nil
+}
+
+func (c *batchService) PublishEach(ctx context.Context, opts ...client.CallOption) (Batch_PublishEachService, error) {
+	req := c.c.NewRequest(c.name, "Batch.PublishEach", &PublishRequest{})
+	stream, err := c.c.Stream(ctx, req, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &batchServicePublishEach{stream}, nil
+}
+
+type Batch_PublishEachService interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	Close() error
+	Send(*PublishRequest) error
+	Recv() (*PublishResponse, error)
+}
+
+type batchServicePublishEach struct {
+	stream client.Stream
+}
+
+func (x *batchServicePublishEach) Close() error {
+	return x.stream.Close()
+}
+
+func (x *batchServicePublishEach) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *batchServicePublishEach) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *batchServicePublishEach) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *batchServicePublishEach) Send(m *PublishRequest) error {
+	return x.stream.Send(m)
+}
+
+func (x *batchServicePublishEach) Recv() (*PublishResponse, error) {
+	m := new(PublishResponse)
+	err := x.stream.Recv(m)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (c *batchService) Subscribe(ctx context.Context, opts ...client.CallOption) (Batch_SubscribeService, error) {
@@ -144,6 +200,11 @@ type BatchHandler interface {
 	// Publish publishes events in their order. Those of one topic are in the stream from the first on up to some event, all
 	// of them when it answers without an error. It may be repeated: an event keeps its id.
 	Publish(context.Context, *PublishRequest, *PublishResponse) error
+	// PublishEach publishes one request after the other, each as Publish does, and answers each before it takes the next. It is
+	// for those who publish often, as a message costs less than a call. The first error ends it: the request that has not been
+	// answered is to be published again, as after an error of Publish. The service ends it after a minute, and when it stops,
+	// but not before it has answered what it has begun.
+	PublishEach(context.Context, Batch_PublishEachStream) error
 	// Subscribe delivers a topic's events to a member of a group until either side ends it. The first message opens it, later
 	// ones say what has become of deliveries. The first answer is empty: the subscription holds from then on. What has not
 	// been acknowledged at the end is delivered to others at once.
@@ -155,6 +216,7 @@ type BatchHandler interface {
 func RegisterBatchHandler(s server.Server, hdlr BatchHandler, opts ...server.HandlerOption) error {
 	type batch interface {
 		Publish(ctx context.Context, in *PublishRequest, out *PublishResponse) error
+		PublishEach(ctx context.Context, stream server.Stream) error
 		Subscribe(ctx context.Context, stream server.Stream) error
 		Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error
 	}
@@ -171,6 +233,51 @@ type batchHandler struct {
 
 func (h *batchHandler) Publish(ctx context.Context, in *PublishRequest, out *PublishResponse) error {
 	return h.BatchHandler.Publish(ctx, in, out)
+}
+
+func (h *batchHandler) PublishEach(ctx context.Context, stream server.Stream) error {
+	return h.BatchHandler.PublishEach(ctx, &batchPublishEachStream{stream})
+}
+
+type Batch_PublishEachStream interface {
+	Context() context.Context
+	SendMsg(interface{}) error
+	RecvMsg(interface{}) error
+	Close() error
+	Send(*PublishResponse) error
+	Recv() (*PublishRequest, error)
+}
+
+type batchPublishEachStream struct {
+	stream server.Stream
+}
+
+func (x *batchPublishEachStream) Close() error {
+	return x.stream.Close()
+}
+
+func (x *batchPublishEachStream) Context() context.Context {
+	return x.stream.Context()
+}
+
+func (x *batchPublishEachStream) SendMsg(m interface{}) error {
+	return x.stream.Send(m)
+}
+
+func (x *batchPublishEachStream) RecvMsg(m interface{}) error {
+	return x.stream.Recv(m)
+}
+
+func (x *batchPublishEachStream) Send(m *PublishResponse) error {
+	return x.stream.Send(m)
+}
+
+func (x *batchPublishEachStream) Recv() (*PublishRequest, error) {
+	m := new(PublishRequest)
+	if err := x.stream.Recv(m); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (h *batchHandler) Subscribe(ctx context.Context, stream server.Stream) error {
