@@ -293,7 +293,7 @@ func checkStory(t *testing.T, p *platform, everybody []*person) {
 			tier = "pro"
 			want["customers_EventTypeSubscriptionChanged"] = 1
 		}
-		account, err := accounts.ReadAccount(t.Context(), &billing.ReadAccountRequest{CustomerId: person.id})
+		account, err := accounts.ReadAccount(t.Context(), &billing.ReadAccountRequest{Id: person.id})
 		require.NoError(t, err)
 		require.Equal(t, tier, account.Account.Tier, person.email)
 		a, err := insist(t.Context(), person.own, "/customers/Keys/ListKeys", "{}")

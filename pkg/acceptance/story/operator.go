@@ -35,7 +35,7 @@ func (s *story) lookAfter() error {
 	if found, _ := answer["customers"].([]any); len(found) != 1 {
 		return fmt.Errorf("%d customers were found where 1 was expected", len(found))
 	}
-	if _, err := s.call("billing", "Billing.ReadAccount", fmt.Sprintf(`{"customer_id": %q}`, s.id)); err != nil {
+	if _, err := s.call("billing", "Billing.ReadAccount", fmt.Sprintf(`{"id": %q}`, s.id)); err != nil {
 		return err
 	}
 	s.tell("A mistake is told by name, and changes nothing:")

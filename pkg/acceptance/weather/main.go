@@ -28,7 +28,9 @@ func (Weather) Now(_ context.Context, req *pb.NowRequest, rsp *pb.NowResponse) e
 }
 
 // Sample implements pb.WeatherHandler.
-func (w Weather) Sample(ctx context.Context, req *pb.NowRequest, rsp *pb.NowResponse) error { return w.Now(ctx, req, rsp) }
+func (w Weather) Sample(ctx context.Context, req *pb.NowRequest, rsp *pb.NowResponse) error {
+	return w.Now(ctx, req, rsp)
+}
 
 func main() {
 	srv := service.New("weather")

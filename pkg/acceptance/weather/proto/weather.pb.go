@@ -135,9 +135,11 @@ const file_pkg_acceptance_weather_proto_weather_proto_rawDesc = "" +
 	"\x05place\x18\x01 \x01(\tR\x05place\"E\n" +
 	"\vNowResponse\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12 \n" +
-	"\vtemperature\x18\x02 \x01(\x05R\vtemperature2F\n" +
+	"\vtemperature\x18\x02 \x01(\x05R\vtemperature2\x86\x01\n" +
 	"\aWeather\x12;\n" +
-	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\"\x00\x90\x02\x01B=Z;github.com/m3o/backend/pkg/acceptance/weather/proto;weatherb\x06proto3"
+	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\"\x00\x90\x02\x01\x12>\n" +
+	"\x06Sample\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x00\x90\x02\x01B=Z;github.com/m3o/backend/pkg/acceptance/weather/proto;weatherb\x06proto3"
 
 var (
 	file_pkg_acceptance_weather_proto_weather_proto_rawDescOnce sync.Once
@@ -158,9 +160,11 @@ var file_pkg_acceptance_weather_proto_weather_proto_goTypes = []any{
 }
 var file_pkg_acceptance_weather_proto_weather_proto_depIdxs = []int32{
 	0, // 0: weather.Weather.Now:input_type -> weather.NowRequest
-	1, // 1: weather.Weather.Now:output_type -> weather.NowResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
+	0, // 1: weather.Weather.Sample:input_type -> weather.NowRequest
+	1, // 2: weather.Weather.Now:output_type -> weather.NowResponse
+	1, // 3: weather.Weather.Sample:output_type -> weather.NowResponse
+	2, // [2:4] is the sub-list for method output_type
+	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name

@@ -47,6 +47,8 @@ func NewWeatherEndpoints() []*api.Endpoint {
 type WeatherService interface {
 	// Now tells the weather of a place.
 	Now(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error)
+	// Sample tells the weather of a place to everybody, for nothing, so that they can see what they would get.
+	Sample(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error)
 }
 
 type weatherService struct {
@@ -71,16 +73,29 @@ func (c *weatherService) Now(ctx context.Context, in *NowRequest, opts ...client
 	return out, nil
 }
 
+func (c *weatherService) Sample(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error) {
+	req := c.c.NewRequest(c.name, "Weather.Sample", in)
+	out := new(NowResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Weather service
 
 type WeatherHandler interface {
 	// Now tells the weather of a place.
 	Now(context.Context, *NowRequest, *NowResponse) error
+	// Sample tells the weather of a place to everybody, for nothing, so that they can see what they would get.
+	Sample(context.Context, *NowRequest, *NowResponse) error
 }
 
 func RegisterWeatherHandler(s server.Server, hdlr WeatherHandler, opts ...server.HandlerOption) error {
 	type weather interface {
 		Now(ctx context.Context, in *NowRequest, out *NowResponse) error
+		Sample(ctx context.Context, in *NowRequest, out *NowResponse) error
 	}
 	type Weather struct {
 		weather
@@ -95,4 +110,8 @@ type weatherHandler struct {
 
 func (h *weatherHandler) Now(ctx context.Context, in *NowRequest, out *NowResponse) error {
 	return h.WeatherHandler.Now(ctx, in, out)
+}
+
+func (h *weatherHandler) Sample(ctx context.Context, in *NowRequest, out *NowResponse) error {
+	return h.WeatherHandler.Sample(ctx, in, out)
 }
