@@ -63,6 +63,9 @@ func wire(srv *service.Service) error {
 	if err := bus.Consume(welcomes); err != nil {
 		return err
 	}
+	if err := bus.Every("welcomes", time.Second, signup.SendWelcomes); err != nil {
+		return err
+	}
 	if err := bus.Every("sweep", time.Hour, signup.Sweep); err != nil {
 		return err
 	}

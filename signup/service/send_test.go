@@ -287,25 +287,3 @@ func TestSweep(t *testing.T) {
 		require.Zero(t, count(t, db, "tokens"))
 	})
 }
-
-func TestWelcome(t *testing.T) {
-	t.Parallel()
-	w := setup(t, databasetest.Open(t, "signup", migrations.FS))
-	const id = "01890a5d-ac96-774b-bcce-b302099a8057"
-	at := time.Date(2030, 5, 17, 12, 0, 0, 123_456_789, time.UTC)
-	for range 7 { // more than there may be of others
-		require.NoError(t, w.Welcome(t.Context(), id, "Jane@example.com", at))
-	}
-	require.Len(t, w.mails, 7)
-	for _, m := range w.mails {
-		require.Equal(t, w.mails[0], m)
-	}
-	require.Equal(t, id, w.mails[0].ID)
-	require.Equal(t, "Jane@example.com", w.mails[0].To)
-	require.Equal(t, at, w.mails[0].Date)
-	err := w.Welcome(t.Context(), id, "", at)
-	require.True(t, errors.Permanent(err))
-	failure := stderrors.New("10.0.0.1 is down")
-	w.mailer.SendStub = func(context.Context, service.Mail) error { return failure }
-	require.ErrorIs(t, w.Welcome(t.Context(), id, jane, at), failure)
-}

@@ -67,8 +67,8 @@ type SMTPSettings struct {
 	Port int    `json:"port"` // 0 for the usual one: 587, with TLSImplicit 465, with TLSNone 25
 	// User and Password are what to log in with; empty for not at all.
 	User     string `json:"user"`
-	Password string `json:"password"` //nolint:gosec // it is a secret of Micro's configuration, and nowhere written
-	TLS      string `json:"tls"`      // one of the ways above; empty for TLSStartTLS
+	Password string `json:"password"`
+	TLS      string `json:"tls"` // one of the ways above; empty for TLSStartTLS
 }
 
 // TemplateSettings is what can be changed of a mail.

@@ -43,7 +43,7 @@ func TestMigrationsCanBeTakenBack(t *testing.T) {
 	each(t, func(t *testing.T, db *database.DB) {
 		require.NoError(t, db.Down(t.Context()))
 		require.NoError(t, db.Up(t.Context()))
-		for _, table := range []string{"tracks", "tokens", "mails"} {
+		for _, table := range []string{"tracks", "tokens", "mails", "welcomes"} {
 			require.Zero(t, count(t, db, table))
 		}
 	})

@@ -12,20 +12,19 @@ import (
 
 // Core is what the subscribers need of the core.
 type Core interface {
-	Welcome(ctx context.Context, id, email string, at time.Time) error
+	Welcome(ctx context.Context, tx database.Querier, id, email string, at time.Time) error
 }
 
-// Customers welcomes who has signed up. A mail cannot be taken back: when the transaction is undone, the same mail is sent
-// again.
+// Customers has those welcomed who have signed up.
 func Customers(core Core) (events.Consumer, error) {
 	if core == nil {
 		return events.Consumer{}, errors.New("signup: the core is missing")
 	}
-	handle := func(ctx context.Context, _ database.Querier, e *events.Event, m *customersevents.Event) error {
+	handle := func(ctx context.Context, tx database.Querier, e *events.Event, m *customersevents.Event) error {
 		if m.Type != customersevents.EventType_EventTypeSignup {
 			return nil
 		}
-		return core.Welcome(ctx, e.ID.String(), m.GetCustomer().GetEmail(), e.Time)
+		return core.Welcome(ctx, tx, e.ID.String(), m.GetCustomer().GetEmail(), e.Time)
 	}
 	return events.Consumer{Topic: customersevents.Topic, Handle: events.Each(handle)}, nil
 }

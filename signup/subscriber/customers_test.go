@@ -1,6 +1,7 @@
 package subscriber_test
 
 import (
+	"context"
 	stderrors "errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	customersfakes "github.com/m3o/backend/customers/proto/fakes"
+	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events"
@@ -50,11 +52,11 @@ func TestCustomers(t *testing.T) {
 		event(`{"type": "EventTypePasswordReset", "customer": {"id": "2"}}`), event(`{}`), nobody,
 	}))
 	require.Equal(t, 2, core.WelcomeCallCount())
-	_, id, email, when := core.WelcomeArgsForCall(0)
+	_, _, id, email, when := core.WelcomeArgsForCall(0)
 	require.Equal(t, jane.ID.String(), id)
 	require.Equal(t, "jane@example.com", email)
 	require.Equal(t, at, when)
-	_, id, email, _ = core.WelcomeArgsForCall(1)
+	_, _, id, email, _ = core.WelcomeArgsForCall(1)
 	require.Equal(t, nobody.ID.String(), id)
 	require.Empty(t, email, "the core refuses it")
 }
@@ -77,11 +79,11 @@ func TestCustomersThatCannotBeWelcomed(t *testing.T) {
 // With the real core and its directory: however often an event comes, there is one mail, which is not written anew.
 func TestCustomersOfTheRealCore(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, db := t.TempDir(), databasetest.Open(t, "signup", migrations.FS)
 	mailer, err := mail.NewOutbox(dir, "")
 	require.NoError(t, err)
 	core, err := service.New(service.Config{
-		DB: databasetest.Open(t, "signup", migrations.FS), Outbox: &corefakes.FakeOutbox{}, Mailer: mailer,
+		DB: db, Outbox: &corefakes.FakeOutbox{}, Mailer: mailer,
 		Customers: &customersfakes.FakeCustomersService{}, Auth: &corefakes.FakeAuthService{}, Accounts: &corefakes.FakeAccountsService{},
 		Settings: service.DefaultSettings(),
 	})
@@ -90,20 +92,24 @@ func TestCustomersOfTheRealCore(t *testing.T) {
 	require.NoError(t, err)
 	jane := event(`{"type": "EventTypeSignup", "customer": {"id": "1", "email": "jane@example.com"}}`)
 	joe := event(`{"type": "EventTypeSignup", "customer": {"id": "2", "email": "joe@example.com"}}`)
-	var first []byte
+	var first string
+	handle := func(batch ...*events.Event) error {
+		return db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error { return consumer.Handle(ctx, tx, batch) })
+	}
 	for i, batch := range [][]*events.Event{{jane}, {jane, joe}, {joe, jane, jane}} {
-		require.NoError(t, consumer.Handle(t.Context(), nil, batch))
+		require.NoError(t, handle(batch...))
+		require.NoError(t, core.SendWelcomes(t.Context()))
 		got, err := os.ReadFile(filepath.Join(dir, jane.ID.String()+mail.Extension))
 		require.NoError(t, err)
 		if i == 0 {
-			first = got
+			first = string(got)
 		}
-		require.Equal(t, string(first), string(got))
+		require.Equal(t, first, string(got))
 	}
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, files, 2)
-	require.Contains(t, string(first), "To: <jane@example.com>")
-	err = consumer.Handle(t.Context(), nil, []*events.Event{event(`{"type": "EventTypeSignup", "customer": {"email": "jane"}}`)})
+	require.Contains(t, first, "To: <jane@example.com>")
+	err = handle(event(`{"type": "EventTypeSignup", "customer": {"email": "jane"}}`))
 	require.True(t, errors.Permanent(err), "%v", err)
 }

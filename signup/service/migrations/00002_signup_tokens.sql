@@ -23,6 +23,17 @@ CREATE TABLE signup_mails (
 );
 CREATE INDEX signup_mails_expires ON signup_mails (expires);
 
+-- Mails that are still to be sent to people who have signed up.
+CREATE TABLE signup_welcomes (
+    id       TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- of the event that says so: a UUID
+    email    TEXT   NOT NULL,
+    written  BIGINT NOT NULL,
+    attempts BIGINT NOT NULL, -- that have failed
+    due      BIGINT NOT NULL -- when the next attempt is; 0 for at once
+);
+CREATE INDEX signup_welcomes_due ON signup_welcomes (due);
+
 -- +goose Down
+DROP TABLE signup_welcomes;
 DROP TABLE signup_mails;
 DROP TABLE signup_tokens;

@@ -6,17 +6,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/signup/subscriber"
 )
 
 type FakeCore struct {
-	WelcomeStub        func(context.Context, string, string, time.Time) error
+	WelcomeStub        func(context.Context, database.Querier, string, string, time.Time) error
 	welcomeMutex       sync.RWMutex
 	welcomeArgsForCall []struct {
 		arg1 context.Context
-		arg2 string
+		arg2 database.Querier
 		arg3 string
-		arg4 time.Time
+		arg4 string
+		arg5 time.Time
 	}
 	welcomeReturns struct {
 		result1 error
@@ -28,21 +30,22 @@ type FakeCore struct {
 	invocationsMutex sync.RWMutex
 }
 
-func (fake *FakeCore) Welcome(arg1 context.Context, arg2 string, arg3 string, arg4 time.Time) error {
+func (fake *FakeCore) Welcome(arg1 context.Context, arg2 database.Querier, arg3 string, arg4 string, arg5 time.Time) error {
 	fake.welcomeMutex.Lock()
 	ret, specificReturn := fake.welcomeReturnsOnCall[len(fake.welcomeArgsForCall)]
 	fake.welcomeArgsForCall = append(fake.welcomeArgsForCall, struct {
 		arg1 context.Context
-		arg2 string
+		arg2 database.Querier
 		arg3 string
-		arg4 time.Time
-	}{arg1, arg2, arg3, arg4})
+		arg4 string
+		arg5 time.Time
+	}{arg1, arg2, arg3, arg4, arg5})
 	stub := fake.WelcomeStub
 	fakeReturns := fake.welcomeReturns
-	fake.recordInvocation("Welcome", []interface{}{arg1, arg2, arg3, arg4})
+	fake.recordInvocation("Welcome", []interface{}{arg1, arg2, arg3, arg4, arg5})
 	fake.welcomeMutex.Unlock()
 	if stub != nil {
-		return stub(arg1, arg2, arg3, arg4)
+		return stub(arg1, arg2, arg3, arg4, arg5)
 	}
 	if specificReturn {
 		return ret.result1
@@ -56,17 +59,17 @@ func (fake *FakeCore) WelcomeCallCount() int {
 	return len(fake.welcomeArgsForCall)
 }
 
-func (fake *FakeCore) WelcomeCalls(stub func(context.Context, string, string, time.Time) error) {
+func (fake *FakeCore) WelcomeCalls(stub func(context.Context, database.Querier, string, string, time.Time) error) {
 	fake.welcomeMutex.Lock()
 	defer fake.welcomeMutex.Unlock()
 	fake.WelcomeStub = stub
 }
 
-func (fake *FakeCore) WelcomeArgsForCall(i int) (context.Context, string, string, time.Time) {
+func (fake *FakeCore) WelcomeArgsForCall(i int) (context.Context, database.Querier, string, string, time.Time) {
 	fake.welcomeMutex.RLock()
 	defer fake.welcomeMutex.RUnlock()
 	argsForCall := fake.welcomeArgsForCall[i]
-	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4, argsForCall.arg5
 }
 
 func (fake *FakeCore) WelcomeReturns(result1 error) {
