@@ -92,10 +92,12 @@ func TestWhatPasses(t *testing.T) {
 		want    string
 		refused bool
 	}{
-		"500":       {answering(500), "Mixpanel answers 500", false},
-		"503":       {answering(503), "Mixpanel answers 503", false},
-		"429":       {answering(429), "Mixpanel answers 429", false},
-		"302":       {func(w http.ResponseWriter, r *http.Request, _ http.Handler) { http.Redirect(w, r, "/elsewhere", 302) }, "Mixpanel answers 302", false},
+		"500": {answering(500), "Mixpanel answers 500", false},
+		"503": {answering(503), "Mixpanel answers 503", false},
+		"429": {answering(429), "Mixpanel answers 429", false},
+		"302": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}, "Mixpanel answers 302", false},
 		"401":       {answering(401), "Mixpanel refuses the credentials (401): check micro.mixpanel", true},
 		"403":       {answering(403), "Mixpanel refuses the credentials (403): check micro.mixpanel", true},
 		"400":       {answering(400), "Mixpanel refuses the request as a whole (400): check micro.mixpanel", true},

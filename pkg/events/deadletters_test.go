@@ -59,6 +59,10 @@ func TestDeadLetters(t *testing.T) {
 			add(t, b, db, made("a", int64(i)), other)
 		}
 		eventually(t, func() bool { return count(t, db, "letters", "state = 'dead'") == 30 }, "all dead")
+		waiting, dead, err := b.Letters(t.Context(), topic)
+		require.NoError(t, err)
+		require.Zero(t, waiting)
+		require.EqualValues(t, 10, dead, "of the consumer without a name")
 		for _, size := range []int32{0, 1, 7, 100} {
 			all := listed(t, d, "", size)
 			require.Len(t, all, 30)

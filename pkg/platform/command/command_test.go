@@ -20,6 +20,7 @@ func TestParse(t *testing.T) {
 		{"", arguments{}},
 		{"server", arguments{command: "server"}},
 		{"server --port 9 --state /x --run ./customers", arguments{command: "server", port: 9, state: "/x"}},
+		{"server --stand-in stripe=bin/x --stand-in=mixpanel=y --port 9", arguments{command: "server", port: 9}},
 		{"server --run=./a --port=9", arguments{command: "server", port: 9}},
 		{"--state /x call customers Customers.Create --state /y", arguments{
 			command: "call", state: "/x", rest: strings.Fields("micro call customers Customers.Create --state /y"),
