@@ -37,8 +37,13 @@ need:
 build: need ## Build bin/micro
 	@scripts/build.sh bin/micro ./pkg/platform/micro
 
+# What stands in for Stripe: billing speaks to it where no key is set. MICRO_STANDIN_STRIPE says where it listens.
+bin/stripe-mock: tools/go.mod
+	@scripts/need.sh
+	@go build -modfile=tools/go.mod -o $@ github.com/stripe/stripe-mock
+
 .PHONY: run
-run: build ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
+run: build bin/stripe-mock ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
 	@exec bin/micro server $(if $(port),--port '$(port)') $(if $(state),--state '$(state)') $(services:%=--run ./%) \
 		$(if $(filter customers,$(services)),--try "$(first_call)")
 

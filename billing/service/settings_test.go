@@ -51,7 +51,7 @@ func TestWrongSettings(t *testing.T) {
 		anID      = "expected an id of 1 to 32 small letters, digits and hyphens, the first a letter"
 		aName     = "tiers.one.name: expected 1 to 64 characters, no control characters and no space at either end"
 		aPriceID  = "tiers.one.price_id: expected at most 255 printable ASCII characters without spaces"
-		anAPIKey  = "stripe.api_key: expected a secret key of Stripe, sk_... or rk_..."
+		anAPIKey  = "stripe.api_key: expected a secret key of Stripe, which begins with sk_ or rk_"
 		anAPIBase = "stripe.api_base: expected an address without a path, such as https://api.stripe.com"
 		currency  = "currency: expected the ISO 4217 code of a currency in small letters, such as usd"
 	)
@@ -113,7 +113,7 @@ func TestWrongSettings(t *testing.T) {
 		"api_key, two lines":   {withStripe(service.StripeSettings{APIKey: "sk_live_1\n"}), anAPIKey},
 		"signing_secrets, other": {
 			withStripe(service.StripeSettings{SigningSecrets: []string{"whsec_1", "sk_live_1"}}),
-			"stripe.signing_secrets[1]: expected a signing secret of Stripe, whsec_...",
+			"stripe.signing_secrets[1]: expected a signing secret of Stripe, which begins with whsec_",
 		},
 		"signing_secrets, many": {
 			withStripe(service.StripeSettings{SigningSecrets: make([]string, 11)}), "stripe.signing_secrets: expected at most 10",
