@@ -5,12 +5,38 @@ import (
 	"testing"
 
 	"github.com/micro/micro/v3/proto/api"
+	"github.com/micro/micro/v3/service/auth"
+	"github.com/micro/micro/v3/service/server"
+	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"github.com/stretchr/testify/require"
 
+	"github.com/m3o/backend/billing/handler"
+	"github.com/m3o/backend/billing/handler/fakes"
 	pb "github.com/m3o/backend/billing/proto"
+	access "github.com/m3o/backend/pkg/auth"
 	kinds "github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/service"
+	"github.com/m3o/backend/pkg/service/direct"
 	"github.com/m3o/backend/pkg/service/servicetest"
 )
+
+// The HTTP API learns from the registry that this one takes HTTP as it is, and is for everybody.
+func TestWebhookSaysWhatItTakes(t *testing.T) {
+	t.Parallel()
+	h, err := handler.New(handler.Config{Core: &fakes.FakeCore{}})
+	require.NoError(t, err)
+	s, err := service.NewServer(grpcserver.NewServer(server.Name("billing")), func(string) (*auth.Account, error) { return nil, auth.ErrInvalidToken })
+	require.NoError(t, err)
+	served := s.NewHandler(h)
+	require.NoError(t, s.Handle(served))
+	var raw []string
+	for _, e := range served.Endpoints() {
+		if e.Metadata[direct.RawKey] != "" {
+			raw = append(raw, e.Name+" for "+e.Metadata[access.EndpointKey])
+		}
+	}
+	require.Equal(t, []string{"Billing.Webhook for public"}, raw)
+}
 
 // errInside is an error that nobody outside is told of.
 var errInside = errors.New("the inside")
