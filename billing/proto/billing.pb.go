@@ -211,7 +211,7 @@ type Account struct {
 	// none: there is no subscription. active: it is paid for. past_due: the last payment has failed and is tried again;
 	// meanwhile the tier stays.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
-	// Until when the subscription is paid for. Missing without one.
+	// Until when the subscription is paid for. None without one.
 	CurrentPeriodEnd *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=current_period_end,json=currentPeriodEnd,proto3" json:"current_period_end,omitempty"`
 	// Whether the subscription ends then.
 	CancelAtPeriodEnd bool `protobuf:"varint,5,opt,name=cancel_at_period_end,json=cancelAtPeriodEnd,proto3" json:"cancel_at_period_end,omitempty"`

@@ -104,14 +104,14 @@ func (s Settings) Validate() error {
 // Validate returns an error that names the key that is wrong and says what was expected of it.
 func (s StripeSettings) Validate() error {
 	if s.APIKey != "" && !validAPIKey.MatchString(s.APIKey) {
-		return errors.New("stripe.api_key: expected a secret key of Stripe, sk_... or rk_...")
+		return errors.New("stripe.api_key: expected a secret key of Stripe, which begins with sk_ or rk_")
 	}
 	if len(s.SigningSecrets) > maxSigningSecrets {
 		return fmt.Errorf("stripe.signing_secrets: expected at most %d", maxSigningSecrets)
 	}
 	for i, secret := range s.SigningSecrets {
 		if !validSigningSecret.MatchString(secret) {
-			return fmt.Errorf("stripe.signing_secrets[%d]: expected a signing secret of Stripe, whsec_...", i)
+			return fmt.Errorf("stripe.signing_secrets[%d]: expected a signing secret of Stripe, which begins with whsec_", i)
 		}
 	}
 	if s.APIBase != "" {

@@ -17,6 +17,13 @@ func one(change func(*service.TierSettings)) service.Settings {
 	return service.Settings{Currency: "usd", Tiers: map[string]service.TierSettings{"one": tier}}
 }
 
+// withStripe is the default with an account at Stripe.
+func withStripe(stripe service.StripeSettings) service.Settings {
+	s := service.DefaultSettings()
+	s.Stripe = stripe
+	return s
+}
+
 func TestValidSettings(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]service.Settings{
@@ -27,7 +34,12 @@ func TestValidSettings(t *testing.T) {
 		"the longest id": {Currency: "jpy", Tiers: map[string]service.TierSettings{
 			"a" + strings.Repeat("-", 30) + "9": {Name: "n"},
 		}},
-		"no price ids": {Currency: "usd", Tiers: map[string]service.TierSettings{"a": {Name: "A"}, "b": {Name: "B"}}},
+		"stripe": withStripe(service.StripeSettings{
+			APIKey: "sk_live_a1B2", SigningSecrets: []string{"whsec_1", "whsec_2"}, APIBase: "https://api.stripe.com",
+		}),
+		"stripe, restricted and here": withStripe(service.StripeSettings{APIKey: "rk_test_1", APIBase: "http://127.0.0.1:12111/"}),
+		"stripe, here by name":        withStripe(service.StripeSettings{APIBase: "http://localhost:12111"}),
+		"no price ids":                {Currency: "usd", Tiers: map[string]service.TierSettings{"a": {Name: "A"}, "b": {Name: "B"}}},
 	} {
 		require.NoError(t, s.Validate(), name)
 	}
@@ -36,10 +48,12 @@ func TestValidSettings(t *testing.T) {
 func TestWrongSettings(t *testing.T) {
 	t.Parallel()
 	const (
-		anID     = "expected an id of 1 to 32 small letters, digits and hyphens, the first a letter"
-		aName    = "tiers.one.name: expected 1 to 64 characters, no control characters and no space at either end"
-		aPriceID = "tiers.one.price_id: expected at most 255 printable ASCII characters without spaces"
-		currency = "currency: expected the ISO 4217 code of a currency in small letters, such as usd"
+		anID      = "expected an id of 1 to 32 small letters, digits and hyphens, the first a letter"
+		aName     = "tiers.one.name: expected 1 to 64 characters, no control characters and no space at either end"
+		aPriceID  = "tiers.one.price_id: expected at most 255 printable ASCII characters without spaces"
+		anAPIKey  = "stripe.api_key: expected a secret key of Stripe, which begins with sk_ or rk_"
+		anAPIBase = "stripe.api_base: expected an address without a path, such as https://api.stripe.com"
+		currency  = "currency: expected the ISO 4217 code of a currency in small letters, such as usd"
 	)
 	withID := func(id string) service.Settings {
 		return service.Settings{Currency: "usd", Tiers: map[string]service.TierSettings{id: {Name: "n"}}}
@@ -90,6 +104,26 @@ func TestWrongSettings(t *testing.T) {
 		"quota, negative": {
 			one(func(s *service.TierSettings) { s.MonthlyQuota = -1 }),
 			"tiers.one.monthly_quota: expected zero or more requests",
+		},
+		"free, for money": {
+			service.Settings{Currency: "usd", Tiers: map[string]service.TierSettings{"free": {Name: "Free", Price: 1}}},
+			"tiers.free.price: expected 0: everybody is on it who has not subscribed to another",
+		},
+		"api_key, publishable": {withStripe(service.StripeSettings{APIKey: "pk_live_1"}), anAPIKey},
+		"api_key, two lines":   {withStripe(service.StripeSettings{APIKey: "sk_live_1\n"}), anAPIKey},
+		"signing_secrets, other": {
+			withStripe(service.StripeSettings{SigningSecrets: []string{"whsec_1", "sk_live_1"}}),
+			"stripe.signing_secrets[1]: expected a signing secret of Stripe, which begins with whsec_",
+		},
+		"signing_secrets, many": {
+			withStripe(service.StripeSettings{SigningSecrets: make([]string, 11)}), "stripe.signing_secrets: expected at most 10",
+		},
+		"api_base, no address":  {withStripe(service.StripeSettings{APIBase: "api.stripe.com"}), anAPIBase},
+		"api_base, with a path": {withStripe(service.StripeSettings{APIBase: "https://api.stripe.com/v1"}), anAPIBase},
+		"api_base, with a name": {withStripe(service.StripeSettings{APIBase: "https://a:b@api.stripe.com"}), anAPIBase},
+		"api_base, in clear text": {
+			withStripe(service.StripeSettings{APIBase: "http://api.stripe.com"}),
+			"stripe.api_base: expected https: only what listens on this machine may be spoken to in clear text",
 		},
 		"rate, negative": {
 			one(func(s *service.TierSettings) { s.RateLimit = -1 }),

@@ -190,6 +190,26 @@ func expected(rpc string, policy access.Policy, caller, about string) int {
 	return http.StatusForbidden
 }
 
+// otherwise are the codes of RPCs that let a caller through and then find nothing to do: there is no such card, no signing
+// secret, and no payment provider unless something stands in for it.
+var otherwise = map[string][]int{
+	"billing.Billing.DeleteCard": {http.StatusNotFound},
+	"billing.Billing.Webhook":    {http.StatusNotFound},
+	"billing.Billing.SetupCard":  {http.StatusOK, http.StatusServiceUnavailable},
+}
+
+// answered is what a call that is expected to be let through is answered with.
+func answered(m protoreflect.MethodDescriptor, want, got int) int {
+	codes, ok := otherwise[string(m.FullName())]
+	switch {
+	case want != http.StatusOK || !ok:
+		return want
+	case slices.Contains(codes, got):
+		return got
+	}
+	return codes[0]
+}
+
 // requests are the bodies that one RPC is called with: about jane, about nobody in particular, and with whatever a
 // customer may not give.
 func requests(t *testing.T, m protoreflect.MethodDescriptor, policy access.Policy, p pair) map[string]string {
@@ -251,6 +271,7 @@ func TestAccess(t *testing.T) {
 						want = http.StatusUnauthorized
 					}
 					code, answer := callRPC(t, rpc.As(token), m, body)
+					want = answered(m, want, code)
 					checkAccess(t, what, want, code, answer)
 					checkOthersData(t, what, caller, answer, known)
 					if !isOutside(t, m) {

@@ -20,7 +20,7 @@ type Kind int32
 const (
 	KindInvalid         Kind = 400 // the request is wrong, and will be however often it is sent
 	KindUnauthenticated Kind = 401 // it is not known who is calling
-	KindPaymentRequired Kind = 402 // the balance does not cover the call
+	KindPaymentRequired Kind = 402 // the balance does not cover the call, or a card was declined
 	KindForbidden       Kind = 403 // the caller is known and may not do this
 	KindNotFound        Kind = 404 // what the request names does not exist
 	KindConflict        Kind = 409 // the request does not fit the present state; reading it again may help
@@ -86,7 +86,7 @@ func Forbidden(format string, args ...any) *Error {
 	return build(KindForbidden, "", format, args)
 }
 
-// PaymentRequired says that the balance does not cover the call (402).
+// PaymentRequired says that the balance does not cover the call, or that a card was declined (402).
 func PaymentRequired(format string, args ...any) *Error {
 	return build(KindPaymentRequired, "", format, args)
 }

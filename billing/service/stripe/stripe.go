@@ -237,7 +237,7 @@ func translate(err error) error {
 		// Of the way: it may name an address, and never what was sent.
 		return away().WithCause(fmt.Errorf("speak to Stripe: %w", err))
 	}
-	cause := fmt.Errorf("Stripe: status %d, type %s, code %s, request %s", //nolint:staticcheck // it is a name
+	cause := fmt.Errorf("Stripe: status %d, type %s, code %s, request %s",
 		e.HTTPStatusCode, word(string(e.Type)), word(string(e.Code)), word(e.RequestID))
 	switch {
 	case e.Type == api.ErrorTypeCard || e.HTTPStatusCode == http.StatusPaymentRequired:

@@ -8,21 +8,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// stripe is where stripe-mock is, built once for all tests of a process. It is left to the next one, as go's cache has most
-// of it anyway.
+// stripe is where stripe-mock is. The go command builds it into its cache, once for everybody, and says where.
 var stripe = sync.OnceValues(func() (string, error) {
 	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(file), "..", "..", "..")
-	out := filepath.Join(root, "bin", "test-stripe-mock")
-	build := exec.Command("go", "build", "-modfile=tools/go.mod", "-o", out, "github.com/stripe/stripe-mock")
-	build.Dir, build.Stderr = root, os.Stderr
-	return out, build.Run()
+	where := exec.Command("go", "tool", "-modfile=tools/go.mod", "-n", "stripe-mock")
+	where.Dir, where.Stderr = filepath.Join(filepath.Dir(file), "..", "..", ".."), os.Stderr
+	out, err := where.Output()
+	return strings.TrimSpace(string(out)), err
 })
 
 var listening = regexp.MustCompile(`Listening for HTTP at address: (\S+)`)
@@ -35,14 +34,11 @@ func Stripe(t testing.TB) string {
 	path, err := stripe()
 	require.NoError(t, err, "build stripe-mock")
 	// It listens for HTTPS as well, whatever it is told.
-	cmd := exec.Command(path, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
+	cmd := exec.CommandContext(t.Context(), path, "-http-addr", "127.0.0.1:0", "-https-addr", "127.0.0.1:0")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	t.Cleanup(func() { _ = cmd.Wait() }) // it was killed when the test's context ended, before this
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if found := listening.FindStringSubmatch(lines.Text()); found != nil {
