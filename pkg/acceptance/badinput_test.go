@@ -78,6 +78,9 @@ var valid = map[string]map[string]any{
 	"signup.Signup.ResetPassword":         {"email": "visitor@example.com", "token": nobodysToken, "password": password},
 	"signup.Signup.ReadTrack":             {"id": "known"},
 	"usage.Usage.ReadMonthlyTotal":        {"customer_id": "01900000-0000-7000-8000-000000000000"},
+	"usage.Usage.ReadMonthly":             {"customer_id": "01900000-0000-7000-8000-000000000000", "endpoints": []any{"weather/Now"}},
+	"usage.Usage.Read":                    {"customer_id": "01900000-0000-7000-8000-000000000000", "detail": true, "window": "month"},
+	"usage.Usage.SetQuota":                {"customer_id": "01900000-0000-7000-8000-000000000000", "quota": 10},
 	"usage.Usage.Record": {"batch_id": "valid", "requests": []any{map[string]any{
 		"id": "01900000-0000-7000-8000-000000000001", "customer_id": "01900000-0000-7000-8000-000000000000", "api_key_id": "key",
 		"api_name": "weather", "endpoint_name": "Now", "url": "/v1/weather/Now", "price": 100, "status": 200, "units": 1,
@@ -97,6 +100,7 @@ var empty = []string{
 var oneOf = map[string][]string{
 	"customers.Customers.Read": {"id", "email"}, "customers.Customers.Delete": {"id", "email"},
 	"customers.Customers.MarkVerified": {"id", "email"}, "customers.Customers.Ban": {"id", "email"}, "customers.Customers.Unban": {"id", "email"},
+	"customers.Customers.Read": {"id", "email"}, "customers.Customers.Delete": {"id", "email"}, "usage.Usage.SetQuota": {"quota", "clear"},
 }
 
 // bad is one bad request.
