@@ -155,6 +155,25 @@ func TestOwnLetsNobodyThroughByItself(t *testing.T) {
 	}
 }
 
+// Whatever a policy refuses is told from what an RPC has found out itself.
+func TestIsAboutCaller(t *testing.T) {
+	t.Parallel()
+	for name, p := range policies(t) {
+		for _, c := range []auth.Caller{{}, {Kind: auth.Other, ID: "x"}} {
+			if err := p.Authorize(c); err != nil {
+				require.True(t, auth.IsAboutCaller(err.Error()), "%s: %v", name, err)
+			}
+		}
+	}
+	for _, authorization := range [][]string{{"Basic x"}, {"Bearer x"}} {
+		_, err := auth.Authenticate(func(string) (*microauth.Account, error) { return nil, microauth.ErrInvalidToken }, authorization)
+		require.True(t, auth.IsAboutCaller(err.Error()), "%v", err)
+	}
+	for _, detail := range []string{"", "the key is not good", "only subscribers may call this", "id: must be your own, or empty"} {
+		require.False(t, auth.IsAboutCaller(detail), detail)
+	}
+}
+
 func TestCallerFrom(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, auth.Caller{}, auth.CallerFrom(t.Context()))

@@ -84,7 +84,7 @@ func child(dir string) error {
 		for _, r := range req.Requests {
 			ids = append(ids, r.Id)
 		}
-		chance := rand.IntN(4) //nolint:gosec // no secret
+		chance := rand.IntN(4)
 		if chance == 0 {
 			return nil, errAway
 		}
@@ -123,7 +123,7 @@ func child(dir string) error {
 // startChild starts a gateway, and returns where it listens.
 func startChild(t *testing.T, dir string) (*exec.Cmd, string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very program
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), dirEnv+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -177,7 +177,7 @@ func TestKilled(t *testing.T) {
 	answered := int64(0)
 	for range 6 {
 		cmd, address := startChild(t, dir)
-		answered += callUntilItDies(t, cmd, address, 100+rand.Int64N(900)) //nolint:gosec // no secret
+		answered += callUntilItDies(t, cmd, address, 100+rand.Int64N(900))
 	}
 	cmd, _ := startChild(t, dir)
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
