@@ -100,7 +100,7 @@ var empty = []string{
 var oneOf = map[string][]string{
 	"customers.Customers.Read": {"id", "email"}, "customers.Customers.Delete": {"id", "email"},
 	"customers.Customers.MarkVerified": {"id", "email"}, "customers.Customers.Ban": {"id", "email"}, "customers.Customers.Unban": {"id", "email"},
-	"customers.Customers.Read": {"id", "email"}, "customers.Customers.Delete": {"id", "email"}, "usage.Usage.SetQuota": {"quota", "clear"},
+	"usage.Usage.SetQuota": {"quota", "clear"},
 }
 
 // bad is one bad request.
