@@ -166,7 +166,7 @@ func bootStory(t *testing.T) *platform {
 			"free": {"name": "Free", "monthly_quota": 1000000, "rate_limit": 1000},
 			"pro": {"name": "Pro", "price": 3500, "monthly_quota": 1000000, "rate_limit": 1000}}`,
 		"micro.usage.quotas":          `{"free": 1000000, "pro": 1000000}`,
-		"micro.signup.mails_per_hour": `1000`,
+		"micro.signup.mails_per_hour": `100`,
 	} {
 		out, err := p.Run(t.Context(), "config", "set", key, value)
 		require.NoError(t, err, out)
