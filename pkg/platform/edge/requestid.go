@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"crypto/rand"
 	"net/http"
 )
@@ -10,25 +9,16 @@ import (
 // for nothing: its caller could make two requests look like one.
 const requestIDHeader = "X-Request-Id"
 
-type originKey struct{}
-
 // origin is which request it is, and where it came from.
 type origin struct{ id, peer string }
 
-func originOf(ctx context.Context) origin {
-	if o, ok := ctx.Value(originKey{}).(*origin); ok {
-		return *o
-	}
-	return origin{}
-}
-
-func requestID(ctx context.Context) string { return originOf(ctx).id }
-
-// withRequestID gives each request an id of its own.
+// withRequestID gives each request an id of its own. It comes first: the writer that it hands on is the one for all that
+// follows, and knows the origin. In the request's context that would cost a copy of the request.
 func withRequestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := rand.Text()
-		w.Header().Set(requestIDHeader, id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), originKey{}, &origin{id: id, peer: peer(r)})))
+		a := &answerWriter{ResponseWriter: w, origin: origin{id: rand.Text(), peer: peer(r)}}
+		a.idValue[0] = a.id
+		w.Header()[requestIDHeader] = a.idValue[:]
+		next.ServeHTTP(a, r)
 	})
 }

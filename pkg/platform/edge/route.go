@@ -33,22 +33,24 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 // /customers/Keys/VerifyKey is Keys.VerifyKey of the same. Words may be written in lower case and with hyphens:
 // /customers/verify-key. It is false for a path that cannot be a call.
 func routeOf(path string) (route, bool) {
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	if len(parts) < 2 || len(parts) > 3 {
+	service, rest, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	handler, method, ok := strings.Cut(rest, "/")
+	if !ok {
+		handler, method = service, rest
+	}
+	if !isPart(service) || !isPart(handler) || !isPart(method) {
 		return route{}, false
 	}
-	for _, p := range parts {
-		if !isPart(p) {
-			return route{}, false
-		}
-	}
-	return route{service: parts[0], endpoint: camel(parts[len(parts)-2]) + "." + camel(parts[len(parts)-1])}, true
+	return route{service: service, endpoint: camel(handler) + "." + camel(method)}, true
 }
 
 // camel turns verify-key into VerifyKey.
 func camel(s string) string {
-	if !strings.Contains(s, "-") {
-		return strings.ToUpper(s[:1]) + s[1:]
+	if strings.IndexByte(s, '-') < 0 {
+		if s[0] >= 'a' {
+			return strings.ToUpper(s[:1]) + s[1:]
+		}
+		return s
 	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(s, "-") {

@@ -59,7 +59,9 @@ func Serve(ctx *cli.Context) error {
 	err = srv.Run()
 	stopping, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	return errors.Join(err, server.Shutdown(stopping))
+	err = errors.Join(err, server.Shutdown(stopping))
+	flushLog()
+	return err
 }
 
 // readSettings reads the settings as any service does, from the service "config". A core process would read its own store
