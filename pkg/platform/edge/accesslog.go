@@ -29,7 +29,8 @@ func accessLog(write func(level logger.Level, line string)) middleware {
 
 // line is what is logged of a request.
 func (a *answerWriter) line(r *http.Request, took time.Duration) string {
-	b := append(make([]byte, 0, 256), "request method="...)
+	var room [512]byte
+	b := append(room[:0], "request method="...)
 	b = appendPrintable(b, r.Method, 16)
 	b = appendPrintable(append(b, " path="...), r.URL.EscapedPath(), 200)
 	b = strconv.AppendInt(append(b, " status="...), int64(a.status), 10)

@@ -44,13 +44,14 @@ var levels = map[logger.Level]slog.Level{
 
 // MicroLogger is a logger of Micro's that writes to another one.
 type MicroLogger struct {
-	inner, often *slog.Logger
-	flush        func()
+	inner *slog.Logger
+	often *often // nil when a line of Often is as any other
+	flush func()
 }
 
 // NewMicroLogger returns a logger for Micro to write to.
 func NewMicroLogger(inner *slog.Logger) *MicroLogger {
-	return &MicroLogger{inner: inner, often: inner, flush: func() {}}
+	return &MicroLogger{inner: inner, flush: func() {}}
 }
 
 // NewProcessLog returns the logger of a process that writes to out in the format and from the level on that NewLogger knows,
@@ -65,11 +66,10 @@ func NewProcessLog(out io.Writer, format, level, service string) (*slog.Logger, 
 		return nil, nil, err
 	}
 	// It has a lock of its own, under which nothing blocks.
-	often, err := NewLogger(output.Later(), format, level)
-	if err != nil {
+	if micro.often, err = newOften(output.Later(), format, level, service); err != nil {
 		return nil, nil, err
 	}
-	micro.inner, micro.often, micro.flush = log.With("service", service), often.With("service", service), output.Flush
+	micro.inner, micro.flush = log.With("service", service), output.Flush
 	return log, micro, nil
 }
 
@@ -118,8 +118,13 @@ func (m *MicroLogger) Logf(level logger.Level, format string, v ...any) {
 
 // Often writes a line of which there are very many, in the same format, and may keep it for a moment: see Output.
 func (m *MicroLogger) Often(level logger.Level, text string) {
-	if l := levels[level]; m.often.Enabled(context.Background(), l) {
-		write(m.often, l, text)
+	l := levels[level]
+	switch {
+	case !m.inner.Enabled(context.Background(), l):
+	case m.often == nil:
+		write(m.inner, l, text)
+	default:
+		m.often.write(time.Now(), l, strings.TrimSpace(text))
 	}
 }
 
