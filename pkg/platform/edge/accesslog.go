@@ -60,18 +60,18 @@ type often interface {
 	Flush()
 }
 
-// writeOften writes a line to Micro's logger.
-func writeOften(level logger.Level, line string) {
-	if l, ok := logger.DefaultLogger.(often); ok {
+// writeOften writes a line to a logger, in the way that costs it least.
+func writeOften(to logger.Logger, level logger.Level, line string) {
+	if l, ok := to.(often); ok {
 		l.Often(level, line)
 	} else {
-		logger.DefaultLogger.Log(level, line)
+		to.Log(level, line)
 	}
 }
 
-// flushLog writes what writeOften has kept.
-func flushLog() {
-	if l, ok := logger.DefaultLogger.(often); ok {
+// flushLog has a logger write what it has kept.
+func flushLog(l logger.Logger) {
+	if l, ok := l.(often); ok {
 		l.Flush()
 	}
 }

@@ -36,7 +36,7 @@ func New(config Config) (http.Handler, error) {
 	if err := config.Settings.Validate(); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	access := writeOften
+	access := func(level logger.Level, line string) { writeOften(logger.DefaultLogger, level, line) }
 	if log := config.Log; log != nil {
 		access = func(level logger.Level, line string) { log(level, "%s", line) }
 	} else {

@@ -41,20 +41,24 @@ func routeOf(path string) (route, bool) {
 	if !isPart(service) || !isPart(handler) || !isPart(method) {
 		return route{}, false
 	}
-	return route{service: service, endpoint: camel(handler) + "." + camel(method)}, true
+	var room [2*maxPart + 1]byte
+	name := appendCamel(append(appendCamel(room[:0], handler), '.'), method)
+	return route{service: service, endpoint: string(name)}, true
 }
 
-// camel turns verify-key into VerifyKey.
-func camel(s string) string {
-	if strings.IndexByte(s, '-') < 0 {
-		if s[0] >= 'a' {
-			return strings.ToUpper(s[:1]) + s[1:]
+// appendCamel adds a part of a path as it stands in a name: VerifyKey for verify-key.
+func appendCamel(b []byte, part string) []byte {
+	begins := true
+	for i := range len(part) {
+		c := part[i]
+		switch {
+		case c == '-':
+			begins = true
+			continue
+		case begins && c >= 'a' && c <= 'z':
+			c -= 'a' - 'A'
 		}
-		return s
+		b, begins = append(b, c), false
 	}
-	var b strings.Builder
-	for word := range strings.SplitSeq(s, "-") {
-		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
-	}
-	return b.String()
+	return b
 }

@@ -60,7 +60,7 @@ func Serve(ctx *cli.Context) error {
 	stopping, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	err = errors.Join(err, server.Shutdown(stopping))
-	flushLog()
+	flushLog(logger.DefaultLogger)
 	return err
 }
 

@@ -29,9 +29,15 @@ func newOften(out io.Writer, format, level, service string) (*often, error) {
 		return nil, err
 	}
 	o := &often{Logger: log.With("service", service), out: out}
-	if format != "json" && isPlain(service) && !strings.ContainsAny(service, ` ="`) && Redact(service) == service {
-		o.end = " service=" + service + "\n"
+	if format == "json" {
+		return o, nil
 	}
+	var example strings.Builder
+	if log, err = NewLogger(&example, format, level); err != nil {
+		return nil, err
+	}
+	write(log.With("service", service), slog.LevelInfo, "x")
+	_, o.end, _ = strings.Cut(example.String(), " msg=x")
 	return o, nil
 }
 
