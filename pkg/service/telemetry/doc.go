@@ -27,9 +27,9 @@
 // taken out of every line, wherever it comes from.
 //
 // Lines go out at once, with the exception of those written by MicroLogger.Often, which are for what every request from
-// outside leaves: they wait for up to 50 ms to go out together, unless another line takes them along. Who kills a process
-// loses those; and those that find no room because the log is read too slowly, more than a MiB of them, are counted in a line
-// of their own. No request waits for the log then.
+// outside leaves: they wait for up to 50 ms to go out together, unless another line takes them along. Whoever kills a
+// process loses those. No request waits for whoever reads the log: what there is no room for meanwhile, beyond a MiB, is
+// lost, and a line of its own says how many lines that were.
 //
 // # Who may be wrong, and for how long
 //
