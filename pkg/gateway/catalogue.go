@@ -68,13 +68,13 @@ func (c catalogue) find(path string) (*listing, *Refusal) {
 	return nil, errNoAPI
 }
 
-// maxPart is how many bytes a part of a path may have.
-const maxPart = 64
+// MaxPart is how many bytes a part of a path may have.
+const MaxPart = 64
 
 // IsPart tells whether a part of a path can be part of a service's or a method's name: letters and digits, a letter first,
 // and hyphens between them.
 func IsPart(s string) bool {
-	if len(s) > maxPart || s == "" || !isLetter(s[0]) {
+	if len(s) > MaxPart || s == "" || !isLetter(s[0]) {
 		return false
 	}
 	for i := 1; i < len(s); i++ {
@@ -92,14 +92,23 @@ func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 
 // Canonical is a part of a path as the name of a proto service or a method: VerifyKey for verify-key.
 func Canonical(part string) string {
-	if part == "" || !strings.Contains(part, "-") && part[0] >= 'A' && part[0] <= 'Z' {
-		return part
-	}
-	var b strings.Builder
-	for word := range strings.SplitSeq(part, "-") {
-		if word != "" {
-			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	var room [MaxPart]byte
+	return string(AppendCanonical(room[:0], part))
+}
+
+// AppendCanonical adds what Canonical returns.
+func AppendCanonical(b []byte, part string) []byte {
+	begins := true
+	for i := range len(part) {
+		c := part[i]
+		switch {
+		case c == '-':
+			begins = true
+			continue
+		case begins && c >= 'a' && c <= 'z':
+			c -= 'a' - 'A'
 		}
+		b, begins = append(b, c), false
 	}
-	return b.String()
+	return b
 }

@@ -21,12 +21,13 @@ import (
 // useLog makes everything in this process log in one format: our code, Micro's and that of libraries. It returns the
 // logger of calls, whose lines name the service themselves.
 func useLog(name string) (*slog.Logger, error) {
-	log, err := telemetry.NewLogger(os.Stderr, os.Getenv("MICRO_LOG_FORMAT"), os.Getenv("MICRO_LOG_LEVEL"))
+	log, micro, err := telemetry.NewProcessLog(os.Stderr, os.Getenv("MICRO_LOG_FORMAT"), os.Getenv("MICRO_LOG_LEVEL"),
+		cmp.Or(os.Getenv("MICRO_SERVICE_NAME"), name))
 	if err != nil {
 		return nil, err
 	}
-	slog.SetDefault(log.With("service", cmp.Or(os.Getenv("MICRO_SERVICE_NAME"), name)))
-	logger.DefaultLogger = telemetry.NewMicroLogger(slog.Default())
+	slog.SetDefault(micro.Slog())
+	logger.DefaultLogger = micro
 	return log, nil
 }
 

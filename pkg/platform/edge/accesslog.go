@@ -10,17 +10,17 @@ import (
 
 // accessLog writes one line for each request. It has nothing of the query, the headers and the body, where personal data
 // and secrets are.
-func accessLog(write func(level logger.Level, format string, args ...any)) middleware {
+func accessLog(write func(level logger.Level, line string)) middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			begin := time.Now()
-			a := &answerWriter{ResponseWriter: w}
+			a := answerOf(w)
 			defer func() {
 				level := logger.InfoLevel
 				if isProbe(r) {
 					level = logger.DebugLevel
 				}
-				write(level, "%s", a.line(r, time.Since(begin)))
+				write(level, a.line(r, time.Since(begin)))
 			}()
 			next.ServeHTTP(a, r)
 		})
@@ -29,15 +29,15 @@ func accessLog(write func(level logger.Level, format string, args ...any)) middl
 
 // line is what is logged of a request.
 func (a *answerWriter) line(r *http.Request, took time.Duration) string {
-	b := append(make([]byte, 0, 256), "request method="...)
+	var room [512]byte
+	b := append(room[:0], "request method="...)
 	b = appendPrintable(b, r.Method, 16)
 	b = appendPrintable(append(b, " path="...), r.URL.EscapedPath(), 200)
 	b = strconv.AppendInt(append(b, " status="...), int64(a.status), 10)
 	b = strconv.AppendInt(append(b, " bytes="...), a.bytes, 10)
 	b = strconv.AppendFloat(append(b, " duration_ms="...), float64(took.Microseconds())/1000, 'f', 3, 64)
-	from := originOf(r.Context())
-	b = append(append(b, " remote="...), from.peer...)
-	b = append(append(b, " id="...), from.id...)
+	b = append(append(b, " remote="...), a.peer...)
+	b = append(append(b, " id="...), a.id...)
 	return string(b)
 }
 
@@ -54,11 +54,44 @@ func appendPrintable(b []byte, text string, most int) []byte {
 	return strconv.AppendQuoteToASCII(b, text)
 }
 
-// answerWriter remembers what was answered.
+// often is a logger that can keep a line for a moment to write many at once, as that of package telemetry does.
+type often interface {
+	Often(level logger.Level, line string)
+	Flush()
+}
+
+// writeOften writes a line to a logger, in the way that costs it least.
+func writeOften(to logger.Logger, level logger.Level, line string) {
+	if l, ok := to.(often); ok {
+		l.Often(level, line)
+	} else {
+		to.Log(level, line)
+	}
+}
+
+// flushLog has a logger write what it has kept.
+func flushLog(l logger.Logger) {
+	if l, ok := l.(often); ok {
+		l.Flush()
+	}
+}
+
+// answerWriter remembers what was answered, and to what.
 type answerWriter struct {
 	http.ResponseWriter
+	origin
 	status int
 	bytes  int64
+	// idValue is the value of the header with the id.
+	idValue [1]string
+}
+
+// answerOf returns the writer that withRequestID has made, a new one if there is none.
+func answerOf(w http.ResponseWriter) *answerWriter {
+	if a, ok := w.(*answerWriter); ok {
+		return a
+	}
+	return &answerWriter{ResponseWriter: w}
 }
 
 // WriteHeader implements http.ResponseWriter.

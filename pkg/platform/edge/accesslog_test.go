@@ -60,3 +60,52 @@ func TestAccessLog(t *testing.T) {
 		})
 	}
 }
+
+// keeping is a logger that can keep lines.
+type keeping struct {
+	logger.Logger
+	kept, flushed []string
+}
+
+func (k *keeping) Often(level logger.Level, line string) {
+	k.kept = append(k.kept, level.String()+" "+line)
+}
+
+func (k *keeping) Flush() { k.flushed, k.kept = append(k.flushed, k.kept...), nil }
+
+// plain is one that cannot.
+type plain struct {
+	logger.Logger
+	lines []string
+}
+
+func (p *plain) Log(level logger.Level, v ...any) {
+	p.lines = append(p.lines, level.String()+" "+fmt.Sprint(v...))
+}
+
+func TestLinesAreKeptByALoggerThatCan(t *testing.T) {
+	t.Parallel()
+	k, p := &keeping{}, &plain{}
+	for _, l := range []logger.Logger{k, p} {
+		writeOften(l, logger.InfoLevel, "a 100%")
+	}
+	require.Equal(t, []string{"info a 100%"}, k.kept)
+	require.Equal(t, []string{"info a 100%"}, p.lines)
+	for _, l := range []logger.Logger{k, p} {
+		flushLog(l)
+	}
+	require.Equal(t, []string{"info a 100%"}, k.flushed)
+	require.Empty(t, k.kept)
+}
+
+// No two requests have the same id, and each has as many letters as there are for 130 bits.
+func TestIDsDiffer(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for range 10000 {
+		id := newID()
+		require.Regexp(t, `^[A-Z2-7]{26}$`, id)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+}

@@ -26,11 +26,16 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, r, int(e.Code), []byte(e.Error()))
 }
 
+// countedLong is up to how many bytes net/http counts by itself what is written to it, for less. Beyond, it would send chunks.
+const countedLong = 1024
+
 var isJSON = []string{"application/json"}
 
 func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header()["Content-Type"] = isJSON
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodHead || len(body) > countedLong {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) //nolint:gosec // it is JSON, and browsers are told so; an error means that the caller has gone

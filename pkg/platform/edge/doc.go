@@ -28,7 +28,10 @@
 // answer. The exceptions are net/http's: what is not HTTP, or has a header of more than 128 KiB, is refused in plain
 // text, and whoever takes too long to send a header is cut off.
 //
-// The access log has one line for each request, without the query, any header and the body.
+// The access log has one line for each request, without the query, any header and the body. Its lines are kept for up to
+// 50 ms, to be written many at a time, and go out before any other line of the process that comes after them, and at the stop;
+// whoever kills the process (-9) loses those of that time, and nothing else of the log. No request waits for whoever reads the
+// log: what there is no room for meanwhile, beyond a MiB, is lost, and another line says how many lines that were.
 //
 // # Who may be wrong
 //

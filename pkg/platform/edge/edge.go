@@ -23,7 +23,7 @@ type Config struct {
 	// Version is what GET / answers.
 	Version  string
 	Settings Settings
-	// Log writes one line; Micro's logger where it is nil.
+	// Log writes one line; Micro's logger where it is nil, which keeps those of the access log for a moment if it can.
 	Log func(level logger.Level, format string, args ...any)
 }
 
@@ -38,7 +38,10 @@ func New(config Config) (http.Handler, error) {
 	if err := config.Settings.Validate(); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
-	if config.Log == nil {
+	access := func(level logger.Level, line string) { writeOften(logger.DefaultLogger, level, line) }
+	if log := config.Log; log != nil {
+		access = func(level logger.Level, line string) { log(level, "%s", line) }
+	} else {
 		config.Log = func(level logger.Level, format string, args ...any) {
 			logger.DefaultLogger.Logf(level, format, args...)
 		}
@@ -55,7 +58,7 @@ func New(config Config) (http.Handler, error) {
 	// In the order in which a request meets them.
 	return chain(router(root, &sold{calls: calls, gateway: config.Gateway}, calls),
 		withRequestID,
-		accessLog(config.Log),
+		accessLog(access),
 		secured,
 		recovered(config.Log),
 		bounded,
@@ -119,9 +122,11 @@ func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	succeed(w, r, body)
 }
 
+var asJSON = client.WithContentType("application/json")
+
 // call makes the RPC that r stands for.
 func (c *calls) call(w http.ResponseWriter, r *http.Request, to route, known entry) (json.RawMessage, error) {
-	md, err := metadataOf(r)
+	md, err := metadataOf(answerOf(w).origin, r)
 	if err != nil {
 		return nil, err
 	}
@@ -134,13 +139,11 @@ func (c *calls) call(w http.ResponseWriter, r *http.Request, to route, known ent
 
 // forward makes an RPC, and returns its answer.
 func (c *calls) forward(ctx context.Context, to route, body json.RawMessage) (json.RawMessage, error) {
-	timeout := c.config.Settings.timeout()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.config.Settings.timeout())
 	defer cancel()
-	request := c.config.Client.NewRequest(to.service, to.endpoint, &body, client.WithContentType("application/json"))
+	request := c.config.Client.NewRequest(to.service, to.endpoint, &body, asJSON)
 	var response json.RawMessage
-	err := c.config.Client.Call(ctx, request, &response,
-		client.WithRequestTimeout(timeout))
+	err := c.config.Client.Call(ctx, request, &response) // for as long as ctx lasts
 	if err != nil && errors.FromError(err).Id == clientID {
 		c.nodes.suspect(to.service)
 	}

@@ -37,7 +37,7 @@ func (c *calls) serveRaw(w http.ResponseWriter, r *http.Request, to route, e end
 		fail(w, r, err)
 		return
 	}
-	response, err := c.callRaw(r, to, request)
+	response, err := c.callRaw(answerOf(w).origin, r, to, request)
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -45,8 +45,8 @@ func (c *calls) serveRaw(w http.ResponseWriter, r *http.Request, to route, e end
 	writeRaw(w, r, response)
 }
 
-func (c *calls) callRaw(r *http.Request, to route, request *api.Request) (*api.Response, error) {
-	md, err := metadataOf(r)
+func (c *calls) callRaw(from origin, r *http.Request, to route, request *api.Request) (*api.Response, error) {
+	md, err := metadataOf(from, r)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c *calls) callRaw(r *http.Request, to route, request *api.Request) (*api.R
 // rawRequest is r as a message.
 func (c *calls) rawRequest(w http.ResponseWriter, r *http.Request, e endpoint) (*api.Request, error) {
 	request := &api.Request{
-		Method: r.Method, Path: r.URL.Path, Url: r.URL.RequestURI(), Header: pairs(headerOf(r)),
+		Method: r.Method, Path: r.URL.Path, Url: r.URL.RequestURI(), Header: pairs(headerOf(answerOf(w).origin, r)),
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -101,10 +101,9 @@ func (c *calls) rawRequest(w http.ResponseWriter, r *http.Request, e endpoint) (
 }
 
 // headerOf is the header of r without what is about its connection, and with what the edge says itself.
-func headerOf(r *http.Request) http.Header {
+func headerOf(from origin, r *http.Request) http.Header {
 	header := r.Header.Clone()
 	drop(header)
-	from := originOf(r.Context())
 	header.Set("X-Forwarded-For", from.peer)
 	header.Set("X-Request-Id", from.id)
 	return header
@@ -154,7 +153,7 @@ func writeRaw(w http.ResponseWriter, r *http.Request, response *api.Response) {
 	header := make(http.Header, len(response.Header))
 	for key, pair := range response.Header {
 		name := textproto.CanonicalMIMEHeaderKey(key)
-		if _, ok := security[name]; !ok && httpguts.ValidHeaderFieldName(name) && !slices.ContainsFunc(pair.GetValues(), isNoValue) {
+		if !isSecurity(name) && httpguts.ValidHeaderFieldName(name) && !slices.ContainsFunc(pair.GetValues(), isNoValue) {
 			header[name] = append(header[name], pair.GetValues()...)
 		}
 	}

@@ -169,7 +169,7 @@ func TestRawAnswers(t *testing.T) {
 		for _, dropped := range []string{"Connection", "X-Named", "Transfer-Encoding", "Set-Cookie", "X-Split", "X-Injected", "X Bad"} {
 			require.NotContains(t, a.Header, dropped)
 		}
-		require.Equal(t, security.Get("Content-Security-Policy"), a.Header.Get("Content-Security-Policy"))
+		require.Equal(t, "default-src 'none'; frame-ancestors 'none'", a.Header.Get("Content-Security-Policy"))
 		require.NotEqual(t, "forged", a.Header.Get("X-Request-Id"))
 	}
 	c.response = &api.Response{StatusCode: 204, Body: "dropped"}

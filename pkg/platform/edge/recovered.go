@@ -15,20 +15,17 @@ import (
 func recovered(write func(level logger.Level, format string, args ...any)) middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a, ok := w.(*answerWriter) // the access log's
-			if !ok {
-				a = &answerWriter{ResponseWriter: w}
-			}
+			a := answerOf(w)
 			defer func() {
 				cause := recover()
 				if cause == nil {
 					return
 				}
-				write(logger.ErrorLevel, "request id=%s: %s\n%s", requestID(r.Context()), describePanic(cause), debug.Stack())
+				write(logger.ErrorLevel, "request id=%s: %s\n%s", a.id, describePanic(cause), debug.Stack())
 				if a.status != 0 {
 					panic(http.ErrAbortHandler)
 				}
-				fail(w, r, errors.InternalServerError(id, "internal error, request %s", requestID(r.Context())))
+				fail(w, r, errors.InternalServerError(id, "internal error, request %s", a.id))
 			}()
 			next.ServeHTTP(a, r)
 		})

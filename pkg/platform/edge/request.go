@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"encoding/json"
 	stderrors "errors"
 	"io"
@@ -79,12 +78,16 @@ func readAll(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error)
 }
 
 func objectOf(b []byte) (json.RawMessage, error) {
-	switch trimmed := bytes.TrimLeft(b, " \t\r\n"); {
-	case len(trimmed) == 0:
+	first := 0
+	for first < len(b) && (b[first] == ' ' || b[first] == '\t' || b[first] == '\r' || b[first] == '\n') {
+		first++
+	}
+	switch {
+	case first == len(b):
 		return json.RawMessage("{}"), nil
 	case !json.Valid(b):
 		return nil, errors.BadRequest(id, "body: expected valid JSON")
-	case trimmed[0] != '{':
+	case b[first] != '{':
 		return nil, errors.BadRequest(id, "body: expected a JSON object")
 	}
 	return b, nil
@@ -113,9 +116,9 @@ func queryOf(r *http.Request, truths map[string]bool) (json.RawMessage, error) {
 
 // metadataOf is what a service learns of the HTTP request: who calls, from where, and nothing else a caller could forge. Its
 // keys are written as they go out.
-func metadataOf(r *http.Request) (metadata.Metadata, error) {
-	md := originMetadata(r)
-	switch authorization := r.Header.Values("Authorization"); len(authorization) {
+func metadataOf(from origin, r *http.Request) (metadata.Metadata, error) {
+	md := from.metadata()
+	switch authorization := r.Header["Authorization"]; len(authorization) {
 	case 0:
 	case 1:
 		md["authorization"] = authorization[0]
@@ -126,9 +129,8 @@ func metadataOf(r *http.Request) (metadata.Metadata, error) {
 	return md, nil
 }
 
-// originMetadata is what every service learns of an HTTP request.
-func originMetadata(r *http.Request) metadata.Metadata {
-	from := originOf(r.Context())
+// metadata is what every service learns of an HTTP request.
+func (from origin) metadata() metadata.Metadata {
 	return metadata.Metadata{
 		"micro-namespace": registry.DefaultDomain,
 		"x-forwarded-for": from.peer,

@@ -23,15 +23,15 @@ func isWithKey(path string) bool {
 // /customers/Keys/VerifyKey is Keys.VerifyKey of the same. Words may be written in lower case and with hyphens:
 // /customers/verify-key. It is false for a path that cannot be a call.
 func routeOf(path string) (route, bool) {
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	if len(parts) < 2 || len(parts) > 3 {
+	service, rest, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	handler, method, ok := strings.Cut(rest, "/")
+	if !ok {
+		handler, method = service, rest
+	}
+	if !gateway.IsPart(service) || !gateway.IsPart(handler) || !gateway.IsPart(method) || service == withKey {
 		return route{}, false
 	}
-	for _, p := range parts {
-		if !gateway.IsPart(p) {
-			return route{}, false
-		}
-	}
-	handler, method := gateway.Canonical(parts[len(parts)-2]), gateway.Canonical(parts[len(parts)-1])
-	return route{service: parts[0], endpoint: handler + "." + method}, parts[0] != withKey
+	var room [2*gateway.MaxPart + 1]byte
+	name := gateway.AppendCanonical(append(gateway.AppendCanonical(room[:0], handler), '.'), method)
+	return route{service: service, endpoint: string(name)}, true
 }

@@ -66,7 +66,9 @@ func Serve(ctx *cli.Context) error {
 	err = srv.Run()
 	stopping, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	return errors.Join(err, server.Shutdown(stopping), keyed.Close())
+	err = errors.Join(err, server.Shutdown(stopping), keyed.Close())
+	flushLog(logger.DefaultLogger)
+	return err
 }
 
 // newGateway returns the gateway of this process, which calls other services as the API does.

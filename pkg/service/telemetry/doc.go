@@ -26,6 +26,11 @@
 // nor anything of a request; the audit of a domain knows that. What looks like a token, a secret or an email address is
 // taken out of every line, wherever it comes from.
 //
+// Lines go out at once, with the exception of those written by MicroLogger.Often, which are for what every request from
+// outside leaves: they wait for up to 50 ms to go out together, unless another line takes them along. Whoever kills a
+// process loses those. No request waits for whoever reads the log: what there is no room for meanwhile, beyond a MiB, is
+// lost, and a line of its own says how many lines that were.
+//
 // # Who may be wrong, and for how long
 //
 // Counters begin at 0 with each process. A call is counted when it has ended; one that never ends is seen in flight.

@@ -43,10 +43,38 @@ var levels = map[logger.Level]slog.Level{
 }
 
 // MicroLogger is a logger of Micro's that writes to another one.
-type MicroLogger struct{ inner *slog.Logger }
+type MicroLogger struct {
+	inner *slog.Logger
+	often *often // nil when a line of Often is as any other
+	flush func()
+}
 
 // NewMicroLogger returns a logger for Micro to write to.
-func NewMicroLogger(inner *slog.Logger) *MicroLogger { return &MicroLogger{inner} }
+func NewMicroLogger(inner *slog.Logger) *MicroLogger {
+	return &MicroLogger{inner: inner, flush: func() {}}
+}
+
+// NewProcessLog returns the logger of a process that writes to out in the format and from the level on that NewLogger knows,
+// and one for Micro, which names the service in each line and keeps the lines of Often for a moment; see Output.
+func NewProcessLog(out io.Writer, format, level, service string) (*slog.Logger, *MicroLogger, error) {
+	micro := new(MicroLogger)
+	output := NewOutput(out, func(lines int) {
+		micro.inner.Warn("The log is read too slowly, lines were lost", "lines", lines)
+	})
+	log, err := NewLogger(output, format, level)
+	if err != nil {
+		return nil, nil, err
+	}
+	// It has a lock of its own, under which nothing blocks.
+	if micro.often, err = newOften(output.Later(), format, level, service); err != nil {
+		return nil, nil, err
+	}
+	micro.inner, micro.flush = log.With("service", service), output.Flush
+	return log, micro, nil
+}
+
+// Slog is the logger that it writes to.
+func (m *MicroLogger) Slog() *slog.Logger { return m.inner }
 
 // Init does nothing: format and level are the logger's.
 func (m *MicroLogger) Init(...logger.Option) error { return nil }
@@ -67,13 +95,13 @@ func (m *MicroLogger) Fields(fields map[string]any) logger.Logger {
 	for k, v := range fields {
 		with = with.With(k, v)
 	}
-	return &MicroLogger{with}
+	return NewMicroLogger(with)
 }
 
 // Log writes a line.
 func (m *MicroLogger) Log(level logger.Level, v ...any) {
 	if l := levels[level]; m.inner.Enabled(context.Background(), l) {
-		m.write(l, fmt.Sprint(v...))
+		write(m.inner, l, fmt.Sprint(v...))
 	}
 }
 
@@ -84,14 +112,29 @@ const handlerFailed = "grpc handler got error: %s"
 // Logf writes a line, unless it is about a call: that one has a line already.
 func (m *MicroLogger) Logf(level logger.Level, format string, v ...any) {
 	if l := levels[level]; format != handlerFailed && m.inner.Enabled(context.Background(), l) {
-		m.write(l, fmt.Sprintf(format, v...))
+		write(m.inner, l, fmt.Sprintf(format, v...))
 	}
 }
 
+// Often writes a line of which there are very many, in the same format, and may keep it for a moment: see Output.
+func (m *MicroLogger) Often(level logger.Level, text string) {
+	l := levels[level]
+	switch {
+	case !m.inner.Enabled(context.Background(), l):
+	case m.often == nil:
+		write(m.inner, l, text)
+	default:
+		m.often.write(time.Now(), l, strings.TrimSpace(text))
+	}
+}
+
+// Flush writes the lines that are kept.
+func (m *MicroLogger) Flush() { m.flush() }
+
 // write writes a line without looking for the place in the code that it comes from, which no line has.
-func (m *MicroLogger) write(level slog.Level, text string) {
+func write(to *slog.Logger, level slog.Level, text string) {
 	r := slog.NewRecord(time.Now(), level, strings.TrimSpace(text), 0)
-	_ = m.inner.Handler().Handle(context.Background(), r) // as slog itself does
+	_ = to.Handler().Handle(context.Background(), r) // as slog itself does
 }
 
 // String is the logger's name.

@@ -43,7 +43,7 @@ func suspicious(text string) bool {
 			return true
 		}
 		for _, mark := range marks[text[i]|0x20] {
-			if i+len(mark) <= len(text) && strings.EqualFold(text[i:i+len(mark)], mark) {
+			if i+len(mark) <= len(text) && text[i+1]|0x20 == mark[1] && strings.EqualFold(text[i:i+len(mark)], mark) {
 				return true
 			}
 		}
