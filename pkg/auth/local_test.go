@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,8 +172,8 @@ func TestTokensAreBounded(t *testing.T) {
 func TestRulesOutliveTheAuthService(t *testing.T) {
 	t.Parallel()
 	i, l := setup(t)
-	now := time.Now()
-	l.clock = func() time.Time { return now }
+	begin, ahead := time.Now(), new(atomic.Int64)
+	l.clock = func() time.Time { return begin.Add(time.Duration(ahead.Load())) }
 	down := errors.New("connection refused")
 	public := []*auth.Rule{{ID: "default", Scope: auth.ScopePublic, Access: auth.AccessGranted,
 		Resource: &auth.Resource{Type: "*", Name: "*", Endpoint: "*"}}}
@@ -189,16 +190,14 @@ func TestRulesOutliveTheAuthService(t *testing.T) {
 	_, again := i.counts()
 	require.Equal(t, asked, again, "fresh rules are not asked for")
 
-	now = now.Add(RulesAge)
+	ahead.Add(int64(RulesAge))
 	require.NoError(t, l.Verify(nil, resource))
 	require.Eventually(t, func() bool { _, n := i.counts(); return n == asked+1 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, l.Verify(nil, resource), "the known ones stay in effect")
 
 	i.set([]*auth.Rule{}, nil)
 	require.Eventually(t, func() bool {
-		l.rulesMu.Lock()
-		now = now.Add(retryAge)
-		l.rulesMu.Unlock()
+		ahead.Add(int64(retryAge))
 		return errors.Is(l.Verify(nil, resource), auth.ErrForbidden)
 	}, 10*time.Second, time.Millisecond, "a change takes effect")
 }

@@ -13,6 +13,7 @@ import (
 
 	customersevents "github.com/m3o/backend/pkg/events/proto/customers"
 	requestsevents "github.com/m3o/backend/pkg/events/proto/requests"
+	usageevents "github.com/m3o/backend/pkg/events/proto/usage"
 )
 
 const (
@@ -25,6 +26,7 @@ func ours() files {
 	return byPath([]*descriptorpb.FileDescriptorProto{
 		protodesc.ToFileDescriptorProto(customersevents.File_pkg_events_proto_customers_events_proto),
 		protodesc.ToFileDescriptorProto(requestsevents.File_pkg_events_proto_requests_events_proto),
+		protodesc.ToFileDescriptorProto(usageevents.File_pkg_events_proto_usage_events_proto),
 	})
 }
 
@@ -33,6 +35,7 @@ func sources() fstest.MapFS {
 	return fstest.MapFS{
 		"pkg/events/proto/customers/constants.go": {Data: []byte("package customersevents\n\n// Topic.\nconst Topic = \"customers\"\n")},
 		"pkg/events/proto/requests/constants.go":  {Data: []byte("package requestsevents\n\nconst (\n\tx = 1\n\tTopic = `requests`\n)\n")},
+		"pkg/events/proto/usage/constants.go":     {Data: []byte("package usageevents\n\n// Topic.\nconst Topic = \"usage\"\n")},
 	}
 }
 
