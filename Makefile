@@ -49,7 +49,7 @@ run: build stand-ins ## Build and run the platform in the foreground; port=8080 
 		$(if $(filter customers,$(services)),--try "$(first_call)")
 
 .PHONY: demo
-demo: need ## Tell the story so far, step by step, against a running `make run`
+demo: need ## Tell the story, step by step, against a running `make run`
 	@go run ./pkg/acceptance/demo -state '$(state)' $(args)
 
 .PHONY: test

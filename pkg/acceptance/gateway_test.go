@@ -44,21 +44,11 @@ func (p *platform) sell(t *testing.T) (key, id string) {
 
 // buy calls the weather with a key.
 func (p *platform) buy(ctx context.Context, key string) (code int, body string) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.API+"/v1/weather/Now", strings.NewReader(`{"place": "Oslo"}`))
+	a, err := p.WithKey(key).Post(ctx, "/v1/weather/Now", `{"place": "Oslo"}`)
 	if err != nil {
 		return 0, err.Error()
 	}
-	r.Header.Set("X-Api-Key", key)
-	rsp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer rsp.Body.Close() //nolint:errcheck // it was read
-	b, err := io.ReadAll(rsp.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return rsp.StatusCode, string(b)
+	return a.Code, string(a.Body)
 }
 
 // used is how many calls of a customer are counted.
