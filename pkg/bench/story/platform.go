@@ -175,37 +175,52 @@ func (p *platform) countMails() (int, error) {
 	return len(files), err
 }
 
-// resident is how many MiB the platform has in memory, the server and everything that it has started: pages that several
-// have are counted for each.
-func (p *platform) resident() (float64, error) {
-	out, err := exec.Command("ps", "-axo", "pid=,ppid=,rss=").Output() //nolint:noctx // it takes no time
+// resident is how many MiB of memory the platform takes, the server and everything that it has started: once with pages that
+// several processes have, as of the one binary of all core services, counted once (PSS), and once counted for each (RSS).
+func (p *platform) resident() (proportional, each float64, err error) {
+	out, err := exec.Command("ps", "-axo", "pid=,ppid=").Output() //nolint:noctx // it takes no time
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	type process struct{ pid, parent, kib int }
-	var all []process
+	parents := make(map[int]int)
 	for line := range strings.Lines(string(out)) {
-		var one process
-		if _, err := fmt.Sscan(line, &one.pid, &one.parent, &one.kib); err != nil {
-			return 0, err
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err != nil {
+			return 0, 0, err
 		}
-		all = append(all, one)
+		parents[pid] = parent
 	}
-	ours, total := map[int]bool{p.server.Process.Pid: true}, 0
-	for grown := true; grown; { // until nobody's parent is new
-		grown = false
-		for _, one := range all {
-			if !ours[one.pid] && ours[one.parent] {
-				ours[one.pid], grown = true, true
+	for pid := range parents {
+		if !p.started(pid, parents) {
+			continue
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			return 0, 0, err
+		}
+		for line := range strings.Lines(string(text)) {
+			var kib float64
+			if n, _ := fmt.Sscanf(line, "Pss: %f kB", &kib); n == 1 {
+				proportional += kib / 1024
+			}
+			if n, _ := fmt.Sscanf(line, "Rss: %f kB", &kib); n == 1 {
+				each += kib / 1024
 			}
 		}
 	}
-	for _, one := range all {
-		if ours[one.pid] {
-			total += one.kib
+	return proportional, each, nil
+}
+
+// started tells whether a process is the server, or was started by it or by one that was.
+func (p *platform) started(pid int, parents map[int]int) bool {
+	for pid != p.server.Process.Pid {
+		parent, ok := parents[pid]
+		if !ok {
+			return false
 		}
+		pid = parent
 	}
-	return float64(total) / 1024, nil
+	return true
 }
 
 // stop ends the platform.

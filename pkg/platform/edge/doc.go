@@ -10,7 +10,8 @@
 // service. GET is for endpoints whose proto says that they change nothing; any other answers it with 405.
 //
 // What begins with /v1/ is a call with an API key, of what is sold: the gateway (pkg/gateway) says whether it may be made, and
-// counts it. Those endpoints are not reachable in any other way.
+// counts it. An endpoint with the policy gateway is not reachable in any other way; one that is for everybody is, by its own
+// path, without a key and uncounted, whatever the catalogue says of its price.
 //
 // A service learns three things of the HTTP request: the Authorization header; in X-Forwarded-For the IP address of the
 // peer, which is a proxy's where there is one in front; and in X-Request-Id the id that is in the answer and in the log
@@ -18,8 +19,9 @@
 // key's instead of the Authorization header.
 //
 // An endpoint whose messages are Micro's api.Request and api.Response takes HTTP as it is, and answers so: it learns the method,
-// the path, the query, the header but for cookies and what is about the connection, and the body, byte for byte. A body
-// that is not UTF-8 is 400, because a message cannot have it. What else is said here holds for these endpoints, too.
+// the path, the query, the header but for cookies, tokens, keys and what is about the connection, and the body, byte for byte.
+// A body that is not UTF-8 is 400, because a message cannot have it. Fields of the answer that tell a browser what it may do
+// are the edge's own. What else is said here holds for these endpoints, too.
 //
 // A web page of another site may call if its origin is in the configuration, and else cannot change anything: 403. A host
 // that is not the API's is 421, so that no site can pass the API off as its own.

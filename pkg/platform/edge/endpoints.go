@@ -35,6 +35,7 @@ func endpointsOf(services []*registry.Service) map[string]endpoint {
 				found.safe = found.safe && before.safe
 				// Versions that do not agree on this are for nobody: half of the calls would fail anyhow.
 				found.outside = found.outside && found.raw == before.raw
+				found.withKey = found.withKey && found.raw == before.raw
 				found.truths = before.truths
 			}
 			if e.Request != nil {

@@ -27,8 +27,12 @@ var hops = []string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// ours are the fields of a request that the edge itself says, and of an answer that it has said before.
-var ours = []string{"Cookie", "X-Forwarded-For", "X-Request-Id", "Content-Length", "Set-Cookie"}
+// ours are the fields of a request that the edge itself says or that are secrets of the caller's, who would not tell them
+// a service that is sold, and of an answer that it has said before.
+var ours = []string{"Authorization", "X-Api-Key", "Cookie", "X-Forwarded-For", "X-Request-Id", "Content-Length", "Set-Cookie"}
+
+// forBrowsers are fields of an answer, beside those of security, that tell a browser what it may do with this host.
+var forBrowsers = []string{"Vary", "Clear-Site-Data", "Alt-Svc", "Strict-Transport-Security"}
 
 // serveRaw has an endpoint answer r itself.
 func (c *calls) serveRaw(w http.ResponseWriter, r *http.Request, to route, e endpoint) {
@@ -153,7 +157,7 @@ func writeRaw(w http.ResponseWriter, r *http.Request, response *api.Response) {
 	header := make(http.Header, len(response.Header))
 	for key, pair := range response.Header {
 		name := textproto.CanonicalMIMEHeaderKey(key)
-		if !isSecurity(name) && httpguts.ValidHeaderFieldName(name) && !slices.ContainsFunc(pair.GetValues(), isNoValue) {
+		if !isForBrowsers(name) && httpguts.ValidHeaderFieldName(name) && !slices.ContainsFunc(pair.GetValues(), isNoValue) {
 			header[name] = append(header[name], pair.GetValues()...)
 		}
 	}
@@ -176,3 +180,8 @@ func writeRaw(w http.ResponseWriter, r *http.Request, response *api.Response) {
 
 // isNoValue tells whether a text cannot be the value of a header field.
 func isNoValue(s string) bool { return !httpguts.ValidHeaderFieldValue(s) }
+
+// isForBrowsers tells whether a field tells a browser what it may do, which is not for an endpoint to say.
+func isForBrowsers(name string) bool {
+	return isSecurity(name) || strings.HasPrefix(name, "Access-Control-") || slices.Contains(forBrowsers, name)
+}

@@ -102,9 +102,9 @@ func TestRawRequestsWithoutWhatIsTheEdges(t *testing.T) {
 	t.Parallel()
 	c, h := setupRaw(t)
 	a := do(t, h, "POST", "/billing/webhook", "x", "Connection", "close, X-Named", "X-Named", "1", "Keep-Alive", "1", "Te", "x", "Upgrade", "h2c",
-		"Proxy-Authorization", "x", "Cookie", "token=1", "X-Forwarded-For", "6.6.6.6", "X-Request-Id", "forged", "X-Kept", "1")
+		"Proxy-Authorization", "x", "Cookie", "token=1", "Authorization", "Bearer secret", "X-Api-Key", "secret", "X-Forwarded-For", "6.6.6.6", "X-Request-Id", "forged", "X-Kept", "1")
 	require.Equal(t, http.StatusOK, a.StatusCode, a.body)
-	for _, dropped := range []string{"Connection", "X-Named", "Keep-Alive", "Te", "Upgrade", "Proxy-Authorization", "Cookie"} {
+	for _, dropped := range []string{"Connection", "X-Named", "Keep-Alive", "Te", "Upgrade", "Proxy-Authorization", "Cookie", "Authorization", "X-Api-Key"} {
 		require.NotContains(t, c.request.Header, dropped)
 	}
 	require.Equal(t, []string{"1"}, c.request.Header["X-Kept"].Values)
@@ -156,6 +156,8 @@ func TestRawAnswers(t *testing.T) {
 		"Content-Length":          {Values: []string{"1"}},
 		"Content-Security-Policy": {Values: []string{"none of yours"}},
 		"X-Request-Id":            {Values: []string{"forged"}},
+
+		"Access-Control-Allow-Origin": {Values: []string{"*"}}, "Clear-Site-Data": {Values: []string{"*"}}, "Alt-Svc": {Values: []string{"x"}},
 		"X-Split":                 {Values: []string{"a\r\nX-Injected: 1"}},
 		"X Bad":                   {Values: []string{"1"}},
 	}}
@@ -166,7 +168,8 @@ func TestRawAnswers(t *testing.T) {
 		require.Equal(t, "text/html", a.Header.Get("Content-Type"))
 		require.Equal(t, "12", a.Header.Get("Content-Length"))
 		require.Equal(t, "/x", a.Header.Get("Location"))
-		for _, dropped := range []string{"Connection", "X-Named", "Transfer-Encoding", "Set-Cookie", "X-Split", "X-Injected", "X Bad"} {
+		for _, dropped := range []string{"Connection", "X-Named", "Transfer-Encoding", "Set-Cookie", "X-Split", "X-Injected", "X Bad",
+			"Access-Control-Allow-Origin", "Clear-Site-Data", "Alt-Svc"} {
 			require.NotContains(t, a.Header, dropped)
 		}
 		require.Equal(t, "default-src 'none'; frame-ancestors 'none'", a.Header.Get("Content-Security-Policy"))

@@ -106,7 +106,7 @@ func (c *calls) sold(call *gateway.Call) (endpoint, error) {
 		return endpoint{}, unavailable() // it is in the catalogue, so that it is meant to be there
 	}
 	e := known.endpoints[call.Endpoint]
-	if !e.withKey {
+	if !e.withKey || e.raw { // the message of the latter is not the caller's to write
 		return endpoint{}, errors.NotFound(id, "there is no such endpoint")
 	}
 	return e, nil

@@ -183,16 +183,17 @@ func TestFormats(t *testing.T) {
 func TestRedact(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"jane@example.com":                               "[redacted]",
-		"no user <jane.doe+x@example.co.uk>, sorry":      "no user <[redacted]>, sorry",
-		`{"email":"jäne@exämple.com"}`:                   `{"email":"[redacted]"}`,
-		"dial postgres://user:pa55@db.internal:5432/x":   "dial postgres://user:[redacted]:5432/x",
-		"bad token eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl end": "bad token [redacted] end",
-		"Authorization: Bearer abcdefgh1234":             "Authorization: [redacted]",
-		`password=hunter2 next`:                          `[redacted] next`,
-		`{"api_key": "0123"}`:                            `{"[redacted]"}`,
-		"token: expected a token":                        "token: expected a token",
-		"call customers.Customers.Create: not found":     "call customers.Customers.Create: not found",
+		"jane@example.com": "[redacted]",
+		`path="/v1/mk_0123456789abcdefghijABCDEFGHIJ/Now"`: `path="/v1/[redacted]/Now"`,
+		"no user <jane.doe+x@example.co.uk>, sorry":        "no user <[redacted]>, sorry",
+		`{"email":"jäne@exämple.com"}`:                     `{"email":"[redacted]"}`,
+		"dial postgres://user:pa55@db.internal:5432/x":     "dial postgres://user:[redacted]:5432/x",
+		"bad token eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl end":   "bad token [redacted] end",
+		"Authorization: Bearer abcdefgh1234":               "Authorization: [redacted]",
+		`password=hunter2 next`:                            `[redacted] next`,
+		`{"api_key": "0123"}`:                              `{"[redacted]"}`,
+		"token: expected a token":                          "token: expected a token",
+		"call customers.Customers.Create: not found":       "call customers.Customers.Create: not found",
 	} {
 		assert.Equal(t, want, telemetry.Redact(text))
 	}

@@ -13,6 +13,7 @@ import (
 // anything around an @, so that what looks a little different is found too, the password in a URL included.
 var personal = regexp.MustCompile(
 	`eyJ[\w-]+\.[\w-]+\.[\w-]*` +
+		`|mk_[0-9A-Za-z]{20,}` + // an API key
 		`|(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})` +
 		`|(?i:(?:password|passwd|secret|token|api[_-]?key|authorization)["']?\s*(?:=|:\s*["']|=>)\s*["']?[^\s"',;&]+)` +
 		`|[^\s"'<>()\[\],;:=/\\|@]*@[^\s"'<>()\[\],;:=/\\|@]+`,
@@ -33,7 +34,7 @@ func Redact(text string) string {
 // marks are what everything that personal finds has in it, by the first letter, in lower case. Almost no line has any of
 // them, and looking for them costs a tenth of the expression.
 var marks = [256][]string{
-	'a': {"api", "authorization"}, 'b': {"bearer", "basic"}, 'e': {"eyj"}, 'p': {"passw"}, 's': {"secret"}, 't': {"token"},
+	'a': {"api", "authorization"}, 'b': {"bearer", "basic"}, 'e': {"eyj"}, 'm': {"mk_"}, 'p': {"passw"}, 's': {"secret"}, 't': {"token"},
 }
 
 // suspicious tells whether there may be something to find. Letters beyond ASCII may stand for others.

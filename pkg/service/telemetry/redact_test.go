@@ -11,7 +11,7 @@ func TestSuspicious(t *testing.T) {
 	t.Parallel()
 	parts := rapid.SampledFrom([]string{
 		"eyJ", "a.b.c", "Bearer ", "BASIC ", "abcdefgh", "passwd", "PassWord", "=", ": ", `"`, "secret", "toKen", "api-key", "apikey", "api_key",
-		"Authorization", "@", "x", " ", "e", "b", "\u017f", "\u212a",
+		"Authorization", "mk_", "0123456789abcdefghij", "@", "x", " ", "e", "b", "\u017f", "\u212a",
 	})
 	rapid.Check(t, func(r *rapid.T) {
 		text := ""
