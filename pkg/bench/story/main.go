@@ -67,7 +67,7 @@ func run(ctx context.Context, report *bench.Report, dir string) error {
 	report.AtMost("memory-after-start", fresh, "MiB", 900)
 	report.AtMost("memory-after-all-that", used, "MiB", 900)
 	// The same with pages that several processes have counted for each of them.
-	report.Figure("rss-after-start", freshEach, "MiB")
+	report.AtMost("rss-after-start", freshEach, "MiB", 900)
 	report.Figure("rss-after-all-that", usedEach, "MiB")
 	return nil
 }
