@@ -1,9 +1,14 @@
 package story
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // keyHeader is how a call with her key is shown.
@@ -97,22 +102,36 @@ func (s *story) runOut() error {
 	if _, err := s.call("usage", "Usage.SetQuota", fmt.Sprintf(`{"customer_id": %q, "quota": %d}`, s.id, smallQuota)); err != nil {
 		return err
 	}
-	s.show(fmt.Sprintf("$ while curl -f %s/v1/weather/Now%s -d '{\"place\": \"Paris\"}'; do :; done", s.client.API, keyHeader))
-	for {
-		a, err := s.keyed.Post(s.ctx, "/v1/weather/Now", `{"place": "Paris"}`)
+	s.show(fmt.Sprintf("$ while curl -f %s/v1/weather/Now%s -d '{\"place\": \"Paris\"}'; do sleep .2; done", s.client.API, keyHeader))
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	for range slowly(ctx) { // than the tier's rate, which is another thing
+		a, err := s.keyed.Post(ctx, "/v1/weather/Now", `{"place": "Paris"}`)
 		if err != nil {
 			return err
 		}
 		s.show(string(a.Body))
-		switch a.Code {
-		case ok:
-			if err := s.ctx.Err(); err != nil {
-				return err
-			}
-		case http.StatusTooManyRequests:
+		switch {
+		case a.Code == http.StatusTooManyRequests && strings.Contains(string(a.Body), "the quota of the month is used up"):
 			return nil
-		default:
-			return fmt.Errorf("a call was answered with %d where 200 or 429 were expected: %s", a.Code, a.Body)
+		case a.Code != ok:
+			return fmt.Errorf("a call was answered with %d where 200, or 429 for the quota, were expected: %s", a.Code, a.Body)
+		}
+	}
+	return errors.New("the quota is never used up")
+}
+
+// slowly yields five times a second, until the context ends.
+func slowly(ctx context.Context) iter.Seq[struct{}] {
+	return func(yield func(struct{}) bool) {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for yield(struct{}{}) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
 		}
 	}
 }
