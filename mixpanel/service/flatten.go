@@ -88,11 +88,11 @@ func flattenInto(properties map[string]any, prefix string, object map[string]any
 		case map[string]any:
 			flattenInto(properties, prefix+key+".", value, depth+1)
 		case []any:
-			if list := scalars(key, value); len(list) > 0 {
+			if list := scalars(key, value); len(list) > 0 && !opens(key) {
 				properties[prefix+key] = list
 			}
 		default:
-			if v, ok := scalar(key, value); ok {
+			if v, ok := scalar(key, value); ok && !opens(key) {
 				properties[prefix+key] = v
 			}
 		}
@@ -107,12 +107,12 @@ func maySend(key string) bool {
 	if allowed[key] {
 		return true
 	}
-	words := strings.Split(key, "_")
-	if words[len(words)-1] == "key" { // it opens something; its id does not
-		return false
-	}
-	return !slices.ContainsFunc(words, func(w string) bool { return personal[w] })
+	return !slices.ContainsFunc(strings.Split(key, "_"), func(w string) bool { return personal[w] })
 }
+
+// opens tells whether the value of a field opens something, as an API key does; its id does not, nor does what is said of it in
+// an object.
+func opens(key string) bool { return key == "key" || strings.HasSuffix(key, "_key") }
 
 // scalars returns those elements of a list that may be sent.
 func scalars(key string, list []any) []any {

@@ -40,9 +40,13 @@ func TestFlatten(t *testing.T) {
 		"lists":            {`{"scopes": ["*", "weather/Now", "a b"], "n": [1, "x", {"a": 1}, [2]], "empty": [], "objects": [{"n": 1}]}`, `{"scopes": ["*", "weather/Now"], "n": [1]}`},
 		"keys of maps":     {`{"by": {"jane@example.com": 5, "Jane": 5, "": 5, "é": 1}}`, `{}`},
 		"keys and secrets": {`{"api_key": "abc", "api_key_id": "` + jane + `", "token": 5, "key": 5}`, `{"api_key_id": "` + jane + `"}`},
-		"who has done it":  {`{"caller_id": "` + jane + `"}`, `{}`},
-		"names of APIs":    {`{"api_name": "weather", "endpoint_name": "Now", "tier_name": "Pro"}`, `{"api_name": "weather", "endpoint_name": "Now"}`},
-		"of Mixpanel's":    {`{"time": 5, "distinct_id": 5, "token": 5, "mp_lib": 5, "$insert_id": 5, "inner": {"time": 5}}`, `{"inner.time": 5}`},
+		"of a key": {
+			`{"generate_key": {"api_key_id": "` + jane + `", "scopes": ["weather/Now"], "key": "abc"}}`,
+			`{"generate_key.api_key_id": "` + jane + `", "generate_key.scopes": ["weather/Now"]}`,
+		},
+		"who has done it": {`{"caller_id": "` + jane + `"}`, `{}`},
+		"names of APIs":   {`{"api_name": "weather", "endpoint_name": "Now", "tier_name": "Pro"}`, `{"api_name": "weather", "endpoint_name": "Now"}`},
+		"of Mixpanel's":   {`{"time": 5, "distinct_id": 5, "token": 5, "mp_lib": 5, "$insert_id": 5, "inner": {"time": 5}}`, `{"inner.time": 5}`},
 	} {
 		require.JSONEq(t, tc.want, flattened(t, tc.payload), name)
 	}

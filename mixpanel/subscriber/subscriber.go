@@ -14,6 +14,10 @@ type Core interface {
 	Forward(ctx context.Context, tx database.Querier, topic string, batch []*events.Event) error
 }
 
+// attempts is how often an event is tried while Mixpanel is away, the last of them every ten minutes: for two weeks. What it
+// refuses is a dead letter at once.
+const attempts = 2000
+
 // Topic forwards a topic, whatever types its events have: nothing of them is decoded that a newer one might have otherwise.
 func Topic(topic string, core Core) (events.Consumer, error) {
 	if core == nil {
@@ -22,5 +26,5 @@ func Topic(topic string, core Core) (events.Consumer, error) {
 	handle := func(ctx context.Context, tx database.Querier, batch []*events.Event) error {
 		return core.Forward(ctx, tx, topic, batch)
 	}
-	return events.Consumer{Topic: topic, Handle: handle}, nil
+	return events.Consumer{Topic: topic, Handle: handle, Attempts: attempts}, nil
 }

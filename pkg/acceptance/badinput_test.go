@@ -376,8 +376,9 @@ func (p *platform) settled(t *testing.T) bool {
 	one := func(service, query string) string {
 		db, err := sql.Open("sqlite3", "file:"+filepath.Join(p.State, "service", service, "db.sqlite")+"?mode=ro")
 		require.NoError(t, err)
-		defer db.Close()
-		return textOf(t, db, query)[0]
+		found := textOf(t, db, query)
+		require.NoError(t, db.Close())
+		return found[0]
 	}
 	happened := one("customers", "SELECT COALESCE(SUM(sequence), 0) FROM customers_sequences")
 	for _, service := range []string{"billing", "usage", "signup", "mixpanel"} {

@@ -227,7 +227,7 @@ func TestTheStoryUnderFaults(t *testing.T) {
 
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // not for secrets
+	random := rand.New(rand.NewPCG(seed, 0))
 	victims := append([]string{"registry", "broker", "store", "config", "auth", "events", "proxy", "runtime", "api", "weather"}, services...)
 	for i := range kills {
 		if i == 0 {

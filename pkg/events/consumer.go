@@ -19,7 +19,7 @@ import (
 const (
 	// DefaultTimeout is how long a handler may take for what it is given at once.
 	DefaultTimeout = 20 * time.Second
-	// DefaultAttempts is how often an event is tried before it is a dead letter: for about an hour.
+	// DefaultAttempts is how often an event is tried before it is a dead letter: for about half an hour.
 	DefaultAttempts = 12
 	// DefaultRetryAfter is how long is waited before an event is tried again; twice as long each time, up to ten minutes.
 	DefaultRetryAfter = time.Second

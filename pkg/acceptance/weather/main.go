@@ -16,20 +16,27 @@ import (
 type Weather struct{}
 
 // Now implements pb.WeatherHandler.
-func (Weather) Now(_ context.Context, req *pb.NowRequest, rsp *pb.NowResponse) error {
-	const longest = 100
-	if n := utf8.RuneCountInString(req.Place); n == 0 || n > longest {
-		return errors.Invalid("place", "must have 1 to %d characters", longest)
-	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(req.Place)) // it never fails
-	rsp.Place, rsp.Temperature = req.Place, int32(h.Sum32()%60)-20
-	return nil
+func (Weather) Now(_ context.Context, req *pb.NowRequest, rsp *pb.NowResponse) (err error) {
+	rsp.Place = req.Place
+	rsp.Temperature, err = temperature(req.Place)
+	return err
 }
 
 // Sample implements pb.WeatherHandler.
-func (w Weather) Sample(ctx context.Context, req *pb.NowRequest, rsp *pb.NowResponse) error {
-	return w.Now(ctx, req, rsp)
+func (Weather) Sample(_ context.Context, req *pb.SampleRequest, rsp *pb.SampleResponse) (err error) {
+	rsp.Place = req.Place
+	rsp.Temperature, err = temperature(req.Place)
+	return err
+}
+
+func temperature(place string) (int32, error) {
+	const longest = 100
+	if n := utf8.RuneCountInString(place); n == 0 || n > longest {
+		return 0, errors.Invalid("place", "must have 1 to %d characters", longest)
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(place)) // it never fails
+	return int32(h.Sum32()%60) - 20, nil
 }
 
 func main() {

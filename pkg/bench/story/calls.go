@@ -38,7 +38,7 @@ func call(ctx context.Context, client *http.Client, url, key string) error {
 	if err != nil {
 		return err
 	}
-	defer rsp.Body.Close() //nolint:errcheck // it was read
+	defer rsp.Body.Close()
 	body, err := io.ReadAll(rsp.Body)
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func start(ctx context.Context, dir string) (*platform, error) {
 	p := &platform{Client: &client.Client{Micro: filepath.Join("bin", "micro"), State: filepath.Join(dir, "state")}, ended: make(chan struct{})}
 	port := 20000 + 16*rand.IntN(700) //nolint:gosec // any will do
 	args := append([]string{"server", "--state", p.State, "--port", strconv.Itoa(port)}, serverArgs...)
-	p.server = exec.Command(p.Micro, args...) //nolint:noctx,gosec // our own binary; stop ends it
+	p.server = exec.Command(p.Micro, args...) //nolint:noctx // stop ends it
 	p.server.Stdout, p.server.Stderr = &p.out, &p.out
 	p.server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	addresses := state.Addresses{Port: port}

@@ -158,8 +158,8 @@ func TestRawAnswers(t *testing.T) {
 		"X-Request-Id":            {Values: []string{"forged"}},
 
 		"Access-Control-Allow-Origin": {Values: []string{"*"}}, "Clear-Site-Data": {Values: []string{"*"}}, "Alt-Svc": {Values: []string{"x"}},
-		"X-Split":                 {Values: []string{"a\r\nX-Injected: 1"}},
-		"X Bad":                   {Values: []string{"1"}},
+		"X-Split": {Values: []string{"a\r\nX-Injected: 1"}},
+		"X Bad":   {Values: []string{"1"}},
 	}}
 	for method, body := range map[string]string{"GET": "<b>moved</b>", "HEAD": ""} {
 		a := do(t, h, method, "/billing/page", "")

@@ -67,7 +67,7 @@ func (s *sold) call(w http.ResponseWriter, r *http.Request) (json.RawMessage, er
 	if err != nil {
 		return nil, err
 	}
-	md := answerOf(w).origin.metadata()
+	md := answerOf(w).metadata()
 	md[auth.CustomerKey], md[auth.APIKeyKey] = call.Customer, call.APIKey
 	ctx := direct.WithTokenFor(metadata.NewContext(r.Context(), md), call.Token)
 	answer, err := s.calls.forward(ctx, route{service: call.Service, endpoint: call.Endpoint}, body)

@@ -125,6 +125,107 @@ func (x *NowResponse) GetTemperature() int32 {
 	return 0
 }
 
+// SampleRequest names a place.
+type SampleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the place: 1 to 100 characters. Required.
+	Place         string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SampleRequest) Reset() {
+	*x = SampleRequest{}
+	mi := &file_pkg_acceptance_weather_proto_weather_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SampleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SampleRequest) ProtoMessage() {}
+
+func (x *SampleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_acceptance_weather_proto_weather_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SampleRequest.ProtoReflect.Descriptor instead.
+func (*SampleRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_acceptance_weather_proto_weather_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SampleRequest) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+// SampleResponse is the weather.
+type SampleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place that was asked for.
+	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	// The temperature in degrees Celsius: always the same for the same place.
+	Temperature   int32 `protobuf:"varint,2,opt,name=temperature,proto3" json:"temperature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SampleResponse) Reset() {
+	*x = SampleResponse{}
+	mi := &file_pkg_acceptance_weather_proto_weather_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SampleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SampleResponse) ProtoMessage() {}
+
+func (x *SampleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_acceptance_weather_proto_weather_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SampleResponse.ProtoReflect.Descriptor instead.
+func (*SampleResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_acceptance_weather_proto_weather_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SampleResponse) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *SampleResponse) GetTemperature() int32 {
+	if x != nil {
+		return x.Temperature
+	}
+	return 0
+}
+
 var File_pkg_acceptance_weather_proto_weather_proto protoreflect.FileDescriptor
 
 const file_pkg_acceptance_weather_proto_weather_proto_rawDesc = "" +
@@ -135,10 +236,15 @@ const file_pkg_acceptance_weather_proto_weather_proto_rawDesc = "" +
 	"\x05place\x18\x01 \x01(\tR\x05place\"E\n" +
 	"\vNowResponse\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12 \n" +
-	"\vtemperature\x18\x02 \x01(\x05R\vtemperature2\x86\x01\n" +
+	"\vtemperature\x18\x02 \x01(\x05R\vtemperature\"%\n" +
+	"\rSampleRequest\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\"H\n" +
+	"\x0eSampleResponse\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\x12 \n" +
+	"\vtemperature\x18\x02 \x01(\x05R\vtemperature2\x8c\x01\n" +
 	"\aWeather\x12;\n" +
-	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\"\x00\x90\x02\x01\x12>\n" +
-	"\x06Sample\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\n" +
+	"\x03Now\x12\x13.weather.NowRequest\x1a\x14.weather.NowResponse\"\t\xc2\xf3\x18\x02\"\x00\x90\x02\x01\x12D\n" +
+	"\x06Sample\x12\x16.weather.SampleRequest\x1a\x17.weather.SampleResponse\"\t\xc2\xf3\x18\x02\n" +
 	"\x00\x90\x02\x01B=Z;github.com/m3o/backend/pkg/acceptance/weather/proto;weatherb\x06proto3"
 
 var (
@@ -153,16 +259,18 @@ func file_pkg_acceptance_weather_proto_weather_proto_rawDescGZIP() []byte {
 	return file_pkg_acceptance_weather_proto_weather_proto_rawDescData
 }
 
-var file_pkg_acceptance_weather_proto_weather_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_pkg_acceptance_weather_proto_weather_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_pkg_acceptance_weather_proto_weather_proto_goTypes = []any{
-	(*NowRequest)(nil),  // 0: weather.NowRequest
-	(*NowResponse)(nil), // 1: weather.NowResponse
+	(*NowRequest)(nil),     // 0: weather.NowRequest
+	(*NowResponse)(nil),    // 1: weather.NowResponse
+	(*SampleRequest)(nil),  // 2: weather.SampleRequest
+	(*SampleResponse)(nil), // 3: weather.SampleResponse
 }
 var file_pkg_acceptance_weather_proto_weather_proto_depIdxs = []int32{
 	0, // 0: weather.Weather.Now:input_type -> weather.NowRequest
-	0, // 1: weather.Weather.Sample:input_type -> weather.NowRequest
+	2, // 1: weather.Weather.Sample:input_type -> weather.SampleRequest
 	1, // 2: weather.Weather.Now:output_type -> weather.NowResponse
-	1, // 3: weather.Weather.Sample:output_type -> weather.NowResponse
+	3, // 3: weather.Weather.Sample:output_type -> weather.SampleResponse
 	2, // [2:4] is the sub-list for method output_type
 	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -181,7 +289,7 @@ func file_pkg_acceptance_weather_proto_weather_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_acceptance_weather_proto_weather_proto_rawDesc), len(file_pkg_acceptance_weather_proto_weather_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -48,7 +48,7 @@ type WeatherService interface {
 	// Now tells the weather of a place.
 	Now(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error)
 	// Sample tells the weather of a place to everybody, for nothing, so that they can see what they would get.
-	Sample(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error)
+	Sample(ctx context.Context, in *SampleRequest, opts ...client.CallOption) (*SampleResponse, error)
 }
 
 type weatherService struct {
@@ -73,9 +73,9 @@ func (c *weatherService) Now(ctx context.Context, in *NowRequest, opts ...client
 	return out, nil
 }
 
-func (c *weatherService) Sample(ctx context.Context, in *NowRequest, opts ...client.CallOption) (*NowResponse, error) {
+func (c *weatherService) Sample(ctx context.Context, in *SampleRequest, opts ...client.CallOption) (*SampleResponse, error) {
 	req := c.c.NewRequest(c.name, "Weather.Sample", in)
-	out := new(NowResponse)
+	out := new(SampleResponse)
 	err := c.c.Call(ctx, req, out, opts...)
 	if err != nil {
 		return nil, err
@@ -89,13 +89,13 @@ type WeatherHandler interface {
 	// Now tells the weather of a place.
 	Now(context.Context, *NowRequest, *NowResponse) error
 	// Sample tells the weather of a place to everybody, for nothing, so that they can see what they would get.
-	Sample(context.Context, *NowRequest, *NowResponse) error
+	Sample(context.Context, *SampleRequest, *SampleResponse) error
 }
 
 func RegisterWeatherHandler(s server.Server, hdlr WeatherHandler, opts ...server.HandlerOption) error {
 	type weather interface {
 		Now(ctx context.Context, in *NowRequest, out *NowResponse) error
-		Sample(ctx context.Context, in *NowRequest, out *NowResponse) error
+		Sample(ctx context.Context, in *SampleRequest, out *SampleResponse) error
 	}
 	type Weather struct {
 		weather
@@ -112,6 +112,6 @@ func (h *weatherHandler) Now(ctx context.Context, in *NowRequest, out *NowRespon
 	return h.WeatherHandler.Now(ctx, in, out)
 }
 
-func (h *weatherHandler) Sample(ctx context.Context, in *NowRequest, out *NowResponse) error {
+func (h *weatherHandler) Sample(ctx context.Context, in *SampleRequest, out *SampleResponse) error {
 	return h.WeatherHandler.Sample(ctx, in, out)
 }
