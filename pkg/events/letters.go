@@ -336,7 +336,7 @@ func (s *store) find(ctx context.Context, tx database.Querier, consumer string, 
 		for _, id := range ids[from:to] {
 			args = append(args, id[:])
 		}
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			l, err := scanLetter(row)
 			all = append(all, l)
 			return err

@@ -136,7 +136,7 @@ func (o *Outbox) number(ctx context.Context, tx database.Querier, events []*Even
 		for _, key := range keys[from:to] {
 			args = append(args, key.topic, key.aggregate, counts[key])
 		}
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			var key aggregateOf
 			var sequence int64
 			err := row.Scan(&key.topic, &key.aggregate, &sequence)

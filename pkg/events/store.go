@@ -22,21 +22,6 @@ func newStore(db *database.DB, clock func() time.Time) *store {
 	return &store{inbox: db.Name() + "_inbox", positions: db.Name() + "_positions", letters: db.Name() + "_letters", clock: clock}
 }
 
-// eachRow calls f for each row that a query selects.
-func eachRow(ctx context.Context, q database.Reader, f func(row *sql.Rows) error, query string, args ...any) error {
-	rows, err := q.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
 // takeIn records events for a consumer and returns those that were not recorded before, in their order.
 func (s *store) takeIn(ctx context.Context, tx database.Querier, consumer string, batch []*Event) ([]*Event, error) {
 	now := s.clock().Unix()
@@ -47,7 +32,7 @@ func (s *store) takeIn(ctx context.Context, tx database.Querier, consumer string
 			args = append(args, consumer, e.ID[:], now)
 		}
 		var id sql.RawBytes
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			if err := row.Scan(&id); err != nil {
 				return err
 			}
@@ -90,7 +75,7 @@ func (s *store) lock(ctx context.Context, tx database.Querier, consumer string, 
 			args = append(args, consumer, a, 0)
 		}
 		// An update that changes nothing locks the row, and returns what was there.
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			var aggregate string
 			var sequence int64
 			err := row.Scan(&aggregate, &sequence)

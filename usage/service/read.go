@@ -170,7 +170,7 @@ func history(ctx context.Context, q database.Reader, customerID string, query Qu
 	if query.Window == Month {
 		from = monthOf(query.From).UnixMicro()
 	}
-	err := eachRow(ctx, q, func(row *sql.Rows) error {
+	err := database.EachRow(ctx, q, func(row *sql.Rows) error {
 		var begin, requests int64
 		var api, endpoint string
 		if err := row.Scan(&begin, &api, &endpoint, &requests); err != nil {

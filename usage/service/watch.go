@@ -130,7 +130,7 @@ func addTotals(ctx context.Context, tx database.Querier, totals []total) error {
 		for i := from; i < to; i++ {
 			args = append(args, totals[i].id, totals[i].month, totals[i].added)
 		}
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			var id sql.RawBytes
 			var month, requests, told int64
 			if err := row.Scan(&id, &month, &requests, &told); err != nil {
@@ -186,7 +186,7 @@ func beginTotals(ctx context.Context, tx database.Querier, totals []total) error
 func totalsOfMonth(ctx context.Context, tx database.Querier, month int64, of []*total) (map[uuid.UUID]int64, error) {
 	sums := make(map[uuid.UUID]int64, len(of))
 	for from, to := range database.Chunks(len(of)) {
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			var id sql.RawBytes
 			var requests int64
 			if err := row.Scan(&id, &requests); err != nil {
@@ -219,7 +219,7 @@ func idsOf(totals []*total) []any {
 func standingsOf(ctx context.Context, tx database.Querier, totals []*total) (map[uuid.UUID]standing, error) {
 	found := make(map[uuid.UUID]standing, len(totals))
 	for from, to := range database.Chunks(len(totals)) {
-		err := eachRow(ctx, tx, func(row *sql.Rows) error {
+		err := database.EachRow(ctx, tx, func(row *sql.Rows) error {
 			var id sql.RawBytes
 			var s standing
 			if err := row.Scan(&id, &s.tier, &s.monthlyQuota, &s.override, &s.until); err != nil {
@@ -236,19 +236,4 @@ func standingsOf(ctx context.Context, tx database.Querier, totals []*total) (map
 		}
 	}
 	return found, nil
-}
-
-// eachRow calls f with each row of a query.
-func eachRow(ctx context.Context, q database.Reader, f func(row *sql.Rows) error, query string, args ...any) error {
-	rows, err := q.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
