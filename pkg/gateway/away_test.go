@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,6 +109,39 @@ func TestInventedKeys(t *testing.T) {
 		requireError(t, s.call(t, fmt.Sprintf("invented-%d", invented-1)), 401, "not good")
 	}
 	require.Equal(t, invented+1, s.keys.VerifyKeyCallCount())
+}
+
+// However many keys are invented while customers is slow: a key that is known is verified again all the same, whether it is good
+// still or not.
+func TestInventedKeysDoNotKeepKnownOnesWaiting(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+	answer := make(chan struct{})
+	var waiting atomic.Int64
+	s.keys.VerifyKeyCalls(func(ctx context.Context, req *customers.VerifyKeyRequest, _ ...client.CallOption) (*customers.VerifyKeyResponse, error) {
+		if strings.HasPrefix(req.ApiKey, "invented") {
+			waiting.Add(1)
+			<-answer
+		}
+		if req.ApiKey == "key-of-joe" {
+			return nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good")
+		}
+		return s.verifyKey(ctx, req)
+	})
+	var wg sync.WaitGroup
+	for i := range 200 { // more than are asked about at once
+		wg.Go(func() { s.call(t, fmt.Sprintf("invented-%d", i)) })
+	}
+	require.Eventually(t, func() bool { return waiting.Load() == 128 }, 10*time.Second, time.Millisecond)
+	s.clock.add(3 * time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	requireError(t, s.call(t, "key-of-joe"), 401, "the API key is not good")
+	s.clock.add(10 * time.Minute) // the grace is over
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	close(answer)
+	wg.Wait()
 }
 
 // Without what has never been known nothing is decided; with what has, as long as it takes.

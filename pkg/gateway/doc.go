@@ -59,8 +59,8 @@
 // # Limits
 //
 // 50,000 keys and 50,000 customers are remembered, and 4,096 texts that are no keys, so that those who invent keys do not
-// drive others' out; 128 questions about keys are asked at once, and others wait for two seconds, so that those who invent keys
-// may keep those from calling whose key is not known yet. The journal may take micro.api.gateway.journal_bytes of the disk,
+// drive others' out; 128 questions about keys that are not known are asked at once, and others wait for two seconds, so that
+// those who invent keys may keep those from calling whose key is not known yet, and nobody else. The journal may take micro.api.gateway.journal_bytes of the disk,
 // 256 MiB unless it is said otherwise, which is a million calls: when usage was away for as long as they take, no more are let
 // through (503). Usage takes calls of the last 35 days: those that it is told of later are set aside.
 package gateway

@@ -28,8 +28,8 @@ const (
 	maxUnknown = 4096
 	// maxKeyLength is how many bytes a key has at most.
 	maxKeyLength = 256
-	// maxVerifying is how many questions about keys wait for their answers at once: whoever invents keys must not flood
-	// customers.
+	// maxVerifying is how many questions about texts that may be no keys wait for their answers at once: whoever invents keys
+	// must not flood customers. About a key that is known there is one question at a time anyway, which waits for none of those.
 	maxVerifying = 128
 )
 
@@ -89,7 +89,18 @@ func (k *keys) find(ctx context.Context, text string) (*key, error) {
 	if last := r.last.Load(); last != nil && last.value.refused != nil {
 		a = unknownAges
 	}
-	found, err := r.get(ctx, k.clock, a, func(ctx context.Context) (*key, error) { return k.verify(ctx, text) })
+	found, err := r.get(ctx, k.clock, a, func(ctx context.Context) (*key, error) {
+		if isKnown {
+			return k.verify(ctx, text)
+		}
+		select {
+		case k.verifying <- struct{}{}:
+			defer func() { <-k.verifying }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		return k.verify(ctx, text)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +122,6 @@ var unknownKey = &key{refused: errUnknownKey}
 
 // verify asks whose key it is.
 func (k *keys) verify(ctx context.Context, text string) (*key, error) {
-	select {
-	case k.verifying <- struct{}{}:
-		defer func() { <-k.verifying }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	rsp, err := k.service.VerifyKey(ctx, &customers.VerifyKeyRequest{ApiKey: text}, client.WithAuthToken())
 	if err != nil {
 		switch e := merrors.FromError(err); {
