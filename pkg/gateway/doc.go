@@ -16,7 +16,8 @@
 // 503 although the service has done its work.
 //
 // What was written down is told to usage in batches, again and again until it says that it has it. Usage counts each request's
-// id once, whoever tells it, so that an answer which gets lost counts nothing twice. What it refuses for good (400) is
+// id once, whoever tells it, so that an answer which gets lost counts nothing twice. Calls that it refuses because they are in
+// the future, since a clock is ahead or was, are counted at the latest time that it takes. What it refuses for good (400) is
 // written to the file set-aside.jsonl in the state directory, beside whatever of the journal cannot be read, is
 // reported in the log and in a metric, and keeps nothing else from being counted.
 //
@@ -45,7 +46,8 @@
 // had let through and usage had not counted yet. Calls beyond it are counted as well. Of a customer who has used the quota
 // up usage is asked five times a second at most before a call is refused, so that another tier counts at once.
 //
-// A month is one of UTC by this machine's clock; a call is of the month that it was let through in. While the clock of usage is
+// A month is one of UTC by this machine's clock; a call is of the month that it was let through in, unless that is still to come
+// when usage is told of it. While the clock of usage is
 // still in the month before, customers who had used that one's quota up may be refused.
 //
 // The rate is each gateway's own: with two of them it is twice as much. A tier that billing does not list has the lowest rate of
