@@ -62,7 +62,8 @@
 //
 // 50,000 keys and 50,000 customers are remembered, and 4,096 texts that are no keys, so that those who invent keys do not
 // drive others' out; 128 questions about keys that are not known are asked at once, and others wait for two seconds, so that
-// those who invent keys may keep those from calling whose key is not known yet, and nobody else. The journal may take micro.api.gateway.journal_bytes of the disk,
-// 256 MiB unless it is said otherwise, which is a million calls: when usage was away for as long as they take, no more are let
-// through (503). Usage takes calls of the last 35 days: those that it is told of later are set aside.
+// those who invent keys may keep those from calling whose key is not known yet, and nobody else. The journal of each process
+// may take micro.api.gateway.journal_bytes of the disk, 256 MiB unless it is said otherwise, which is a million calls: when
+// usage was away for as long as they take, no more are let through (503). What was set aside takes more of the disk, without a
+// limit, until people delete it. Usage takes calls of the last 35 days: those that it is told of later are set aside.
 package gateway

@@ -31,7 +31,7 @@ type Config struct {
 	Login func(ctx context.Context, service string) (string, error)
 	// Dir is where what was let through is kept until usage has it.
 	Dir string
-	// JournalBytes is how many bytes that may be: at least 1 MiB.
+	// JournalBytes is how many bytes that may be, of this process and those that it takes over from: at least 1 MiB.
 	JournalBytes int64
 	// Registerer is where metrics are registered; nowhere when nil.
 	Registerer prometheus.Registerer

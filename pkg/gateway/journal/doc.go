@@ -18,8 +18,9 @@
 //
 // # Limits
 //
-// Of all journals below one directory, and what was set aside, there is room for Config.Max bytes: Reserve says when there is
-// none left, before anything is done that would have to be recorded. A record has at most MaxRecord bytes.
+// Each process has room for Config.Max bytes, of its own journal and those that it has taken over: Reserve says when there is
+// none left, before anything is done that would have to be recorded. A record has at most MaxRecord bytes. What was set aside
+// is not among that, and has no limit: people delete it, when they have looked at it.
 //
 // A directory belongs to the processes of one machine: each has a directory of its own in it, with a lock on it that ends with
 // the process, whereupon another one takes it over.

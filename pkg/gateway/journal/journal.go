@@ -18,7 +18,8 @@ import (
 type Config struct {
 	// Dir is the directory of the journals of all processes. It is made if there is none. Required.
 	Dir string
-	// Max is how many bytes all of them may have together, at least 16 segments. Required.
+	// Max is how many bytes this process's journal, and those that it has taken over, may have together: at least 16 segments.
+	// Required.
 	Max int64
 	// Segment is at how many bytes a file is full; 0 is 4 MiB.
 	Segment int64
@@ -113,9 +114,6 @@ func (j *Journal) open() error {
 	})
 	if err != nil {
 		return err
-	}
-	if info, err := os.Stat(j.asidePath()); err == nil {
-		j.taken.Add(info.Size())
 	}
 	if err := j.TakeOver(); err != nil {
 		return err

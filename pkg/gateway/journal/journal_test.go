@@ -206,11 +206,15 @@ func TestFull(t *testing.T) {
 	require.Len(t, rest(t, j), 32)
 	require.Zero(t, j.Bytes())
 	require.NoError(t, j.Check())
-	// What is set aside takes room as well.
-	require.NoError(t, j.SetAside(make([]byte, 31*mostBytes-2)))
-	require.EqualValues(t, 31*mostBytes-1, j.Bytes())
-	add(t, j, "the last one")
-	require.False(t, j.Reserve())
+	// What is set aside keeps nobody from anything, nor in the next process.
+	require.NoError(t, j.SetAside(make([]byte, 33*mostBytes)))
+	require.Zero(t, j.Bytes())
+	add(t, j, "another one")
+	abandon(t, j)
+	j = open(t, filepath.Dir(j.own.path))
+	require.NoError(t, j.Check())
+	require.Equal(t, []string{"another one"}, rest(t, j))
+	require.True(t, j.Reserve())
 	require.ErrorContains(t, j.Append(make([]byte, MaxRecord+1)), "a record of 2049 bytes, of 2048 at most")
 }
 

@@ -112,13 +112,13 @@ func (j *Journal) discard(s *segment) error {
 
 func (j *Journal) asidePath() string { return filepath.Join(j.config.Dir, "set-aside.jsonl") }
 
-// SetAside keeps a line for people to look at, of what nobody will take.
+// SetAside keeps a line for people to look at, of what nobody will take. It takes no room of the journal's, which would never
+// be given back.
 func (j *Journal) SetAside(line []byte) error {
 	f, err := os.OpenFile(j.asidePath(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	n, err := f.Write(append(slices.Clip(line), '\n'))
-	j.taken.Add(int64(n))
+	_, err = f.Write(append(slices.Clip(line), '\n'))
 	return errors.Join(err, f.Sync(), f.Close())
 }
