@@ -176,6 +176,42 @@ func TestServicesAway(t *testing.T) {
 	s.requireCounted(t, 3)
 }
 
+// When the clock is set back, whatever had no answer before is asked for anew, and not only when the clock has caught up.
+func TestClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.clock.add(-10 * 24 * time.Hour) // away from the month's end
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(10 * time.Second)
+	s.keys.VerifyKeyCalls(nil)
+	s.keys.VerifyKeyReturns(nil, errAway)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(-9 * time.Second)
+	s.keys.VerifyKeyCalls(s.verifyKey)
+	asked := s.keys.VerifyKeyCallCount()
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Eventually(t, func() bool { return s.keys.VerifyKeyCallCount() == asked+1 }, 10*time.Second, time.Millisecond)
+
+	// And what had one is no older for that: a key that was revoked meanwhile is not good until then.
+	s.clock.add(-time.Hour)
+	s.keys.VerifyKeyCalls(nil)
+	s.keys.VerifyKeyReturns(nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good"))
+	requireError(t, s.call(t, janesKey), 401, "the API key is not good")
+	// Nor is usage asked less often about who has used the quota up.
+	s.subscribe("free", 0)
+	s.clock.add(3 * time.Second)
+	s.keys.VerifyKeyCalls(s.verifyKey)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	s.clock.add(time.Second)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.usage.ReadMonthlyCalls(s.readMonthly)
+	s.subscribe("free", 5)
+	s.clock.add(-time.Minute)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+}
+
 // What is taken out of the catalogue, or put into it, is so within two seconds.
 func TestCatalogueChanges(t *testing.T) {
 	t.Parallel()
