@@ -32,7 +32,8 @@
 // Whatever other services say is remembered. For a second it is used as it is, for another one while it is asked for anew, and
 // then a call waits for a new answer. So a key that was revoked, a customer who was banned, an endpoint that was taken out of
 // the catalogue and a tier with a lower rate are still good for two seconds at most; a key that is made is good at once, and
-// one that was tried before it was made, or is good again, after a second.
+// one that was tried before it was made, or is good again, after a second. What was asked for later than it is now, by a clock
+// that was set back, is asked for anew at once.
 //
 // While customers does not answer, keys that are known are good for a minute more, also those that are revoked meanwhile, and
 // others are answered with 503. While billing does not answer, the catalogue and the tiers stay as they were last known, and
@@ -47,7 +48,9 @@
 // up usage is asked five times a second at most before a call is refused, so that another tier counts at once.
 //
 // A month is one of UTC by this machine's clock; a call is of the month that it was let through in, unless that is still to come
-// when usage is told of it. While the clock of usage is
+// when usage is told of it. When the clock is set back over the month's end, what was counted of the month that it is in again
+// still counts; of a customer whom this process has seen in the other one only, that is known when usage was asked, which is
+// two seconds later at most while it answers. While the clock of usage is
 // still in the month before, customers who had used that one's quota up may be refused.
 //
 // The rate is each gateway's own: with two of them it is twice as much. A tier that billing does not list has the lowest rate of

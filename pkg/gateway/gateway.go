@@ -204,11 +204,12 @@ func (g *Gateway) takeFrom(ctx context.Context, a *account) (epoch int, now time
 	case !a.withinRate(now, perSec):
 		return 0, now, errRate
 	}
-	if epoch, ok := a.take(monthOf(now), s.quota); ok {
+	epoch, now, ok := a.take(g.clock, s.quota)
+	if ok {
 		return epoch, now, nil
 	}
 	if s, ok := a.usage.again(ctx, g.clock, askAgain, ask); ok {
-		if epoch, ok := a.take(monthOf(now), s.quota); ok {
+		if epoch, now, ok = a.take(g.clock, s.quota); ok {
 			return epoch, now, nil
 		}
 	}

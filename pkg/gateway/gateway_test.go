@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/gateway"
+	usage "github.com/m3o/backend/usage/proto"
 )
 
 func TestCallsReachTheServiceAsTheCustomer(t *testing.T) {
@@ -384,6 +385,53 @@ func TestMonthEnds(t *testing.T) {
 	s.clock.add(3 * time.Second)
 	requireError(t, s.call(t, janesKey), 429, "quota")
 	s.requireCounted(t, 4)
+}
+
+// A clock that was ahead of the month's end, and is set back, gives nobody another quota, and takes none away.
+func TestClockIsSetBackOverTheMonthsEnd(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.subscribe("free", 3)
+	for range 2 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	header := http.Header{"X-Api-Key": {janesKey}}
+	underWay, err := s.Admit(t.Context(), path, header)
+	require.NoError(t, err)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 2)
+	s.clock.add(24 * time.Hour)
+	for range 3 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 5)
+
+	// Nobody but this process knows.
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	s.clock.add(-24 * time.Hour)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	underWay.Release()
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 6)
+	may := 0
+	for _, r := range s.counted {
+		if r.Time.AsTime().Month() == time.May {
+			may++
+		}
+	}
+	require.Equal(t, 3, may)
+
+	// What it does not know usage does.
+	s.used[joe] = 3
+	s.usage.ReadMonthlyReturns(&usage.ReadMonthlyResponse{Tier: "free", Quotas: s.quotas}, nil)
+	s.clock.add(24 * time.Hour)
+	require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+	s.usage.ReadMonthlyCalls(s.readMonthly)
+	s.clock.add(-24 * time.Hour)
+	requireError(t, s.call(t, "key-of-joe"), 429, "quota")
 }
 
 // What an operator takes off a customer's count is theirs again.
