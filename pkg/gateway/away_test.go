@@ -17,6 +17,7 @@ import (
 
 	billing "github.com/m3o/backend/billing/proto"
 	customers "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/pkg/gateway"
 	usage "github.com/m3o/backend/usage/proto"
 )
 
@@ -261,4 +262,46 @@ func TestTokens(t *testing.T) {
 	}
 	s.clock.add(50 * time.Second)
 	require.ErrorContains(t, admit(), "it cannot be found out")
+}
+
+// A token that its service does not take is not used again, nor are many asked for.
+func TestRejectedToken(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	admit := func(path string) *gateway.Call {
+		call, err := s.Admit(t.Context(), path, http.Header{"X-Api-Key": {janesKey}})
+		require.NoError(t, err)
+		call.Release()
+		return call
+	}
+	first, maps := admit(path), admit("/v1/maps/Find")
+	require.EqualValues(t, 2, s.logins.Load())
+	first.Rejected()
+	require.Same(t, first.Token, admit(path).Token, "it is not a second old")
+	s.clock.add(time.Second)
+	first.Rejected()
+	second := admit(path)
+	require.NotSame(t, first.Token, second.Token)
+	require.EqualValues(t, 3, s.logins.Load())
+	s.clock.add(time.Second)
+	first.Rejected()
+	require.Same(t, second.Token, admit(path).Token, "it is another one that is rejected")
+	require.Same(t, maps.Token, admit("/v1/maps/Find").Token, "and another service's")
+	s.clock.add(-time.Hour)
+	second.Rejected()
+	second.Rejected()
+	require.NotSame(t, second.Token, admit(path).Token)
+	require.EqualValues(t, 4, s.logins.Load())
+
+	// Many who are told so at once, while others get it.
+	s.clock.add(time.Minute)
+	last := admit(path)
+	s.clock.add(time.Second)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(last.Rejected)
+		wg.Go(func() { admit(path) })
+	}
+	wg.Wait()
+	require.EqualValues(t, 5, s.logins.Load())
 }

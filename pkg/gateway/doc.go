@@ -39,7 +39,8 @@
 // others are answered with 503. While billing does not answer, the catalogue and the tiers stay as they were last known, and
 // while usage does not, so do the customers' tiers and quotas, of which this process goes on counting for itself; for as long
 // as it takes. What this process has never known is 503. The gateway's own token for a service is good for four minutes and a
-// half without the auth service.
+// half without the auth service; one that the service does not take (Call.Rejected), as after a clock was set, is replaced, once
+// a second at most.
 //
 // What a customer has used of the quota is the larger of what usage says and what it said first, plus what this process has let
 // through since. With one gateway that is exact. Another one's calls are known when usage has counted them: with several, what

@@ -244,6 +244,18 @@ func (g *Gateway) tokenFor(ctx context.Context, service string) (*direct.TokenFo
 	})
 }
 
+// renewAgain is how long a token is kept at least, whatever a service says of it.
+const renewAgain = time.Second
+
+// Rejected says that the service does not take the call's token, as after a clock was set: the next call gets a new one, unless
+// this one is not a second old. The call still has to be released.
+func (c *Call) Rejected() {
+	known, _ := c.gateway.tokens.Load(c.Service)
+	if r, ok := known.(*remembered[*direct.TokenFor]); ok {
+		r.forget(c.gateway.clock, renewAgain, func(t *direct.TokenFor) bool { return t == c.Token })
+	}
+}
+
 // Release says that the call was not answered by the service, or that the answer is no fault of its caller: it is not counted.
 // After Count, or once more, it does nothing.
 func (c *Call) Release() {

@@ -89,6 +89,18 @@ func (r *remembered[T]) again(ctx context.Context, clock func() time.Time, atMos
 	return value, err == nil
 }
 
+// forget forgets an answer that has turned out to be wrong, unless there is another one by now, or it was asked for within the
+// last atMost.
+func (r *remembered[T]) forget(clock func() time.Time, atMost time.Duration, isWrong func(T) bool) {
+	known := r.last.Load()
+	if known == nil || !isWrong(known.value) {
+		return
+	}
+	if age := clock().Sub(known.asked); age < 0 || age >= atMost {
+		r.last.CompareAndSwap(known, nil)
+	}
+}
+
 // sinceFailed is how long ago there was no answer last: long ago, too, when that is still to come by a clock that was set back.
 func (r *remembered[T]) sinceFailed(now time.Time) time.Duration {
 	failed := r.failed.Load()
@@ -117,7 +129,7 @@ func (r *remembered[T]) ask(known *answer[T], clock func() time.Time, ask asker[
 		return r.asked
 	}
 	q := &question[T]{answered: make(chan struct{})}
-	if next := r.last.Load(); next != known {
+	if next := r.last.Load(); next != known && next != nil { // nil is forgotten
 		q.value = next.value
 		close(q.answered)
 		return q
