@@ -91,9 +91,11 @@ func New(config Config) (*Gateway, error) {
 		prices: askCatalogue(config.Billing), askTiers: askTiers(config.Billing),
 	}
 	var err error
+	// Nothing of the journal is read before there are metrics.
 	if g.journal, err = journal.Open(journal.Config{
 		Dir: config.Dir, Max: config.JournalBytes, Segment: min(4<<20, config.JournalBytes/16),
 		Failed: func(err error) { config.Log(logger.ErrorLevel, "Calls cannot be counted: %v", err) },
+		Lost:   func(bytes int64) { g.metrics.damaged.Add(float64(bytes)) },
 	}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}

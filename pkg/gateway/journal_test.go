@@ -252,6 +252,40 @@ func TestDamagedJournal(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// What has vanished from the disk is told in the metric, although what is behind it is counted.
+func TestVanishedJournal(t *testing.T) {
+	t.Parallel()
+	p := newPlatform()
+	p.usage.RecordCalls(nil)
+	p.usage.RecordReturns(nil, errAway)
+	dir := t.TempDir()
+	s := p.start(t, dir)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.NoError(t, s.Close())
+	second := p.start(t, dir) // which waits for usage with the first one
+	require.Equal(t, http.StatusOK, second.call(t, janesKey).code)
+	require.NoError(t, second.Close())
+	p.usage.RecordCalls(func(ctx context.Context, req *usage.RecordRequest, opts ...client.CallOption) (*usage.RecordResponse, error) {
+		files, err := filepath.Glob(filepath.Join(dir, "*", "*.segment"))
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(files)
+		if p.count() == 0 { // the first batch: the file behind it vanishes
+			if err := os.Remove(files[1]); err != nil {
+				return nil, err
+			}
+		}
+		return p.record(ctx, req, opts...)
+	})
+	third := p.start(t, dir)
+	third.requireCounted(t, 1)
+	require.Equal(t, http.StatusOK, third.call(t, janesKey).code)
+	third.requireCounted(t, 2)
+	require.Greater(t, third.metric(t, "gateway_damaged_bytes_total"), 100.0)
+	require.NoError(t, third.Close())
+}
+
 // Two gateways count everything once, and let through no more than the quota and what the other one has let through since
 // usage was asked.
 func TestTwoGateways(t *testing.T) {

@@ -14,7 +14,8 @@
 //
 // A machine that loses power loses what was written in the last tenth of a second (Config.Sync). What a dying process has
 // written only half of, or a disk has damaged, is found by checksums: records before and behind it are handed on, it itself
-// is handed over as damaged, and reported.
+// is handed over as damaged, and reported. A file that cannot be read at all is reported, and tried again beside those behind it;
+// what was in one that has vanished is lost, and reported as well.
 //
 // # Limits
 //

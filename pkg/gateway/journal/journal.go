@@ -29,6 +29,9 @@ type Config struct {
 	Idle time.Duration
 	// Failed is told of errors that nobody is answered with; nil is nobody.
 	Failed func(error)
+	// Lost is told of how many bytes of a file cannot be read, or have vanished with it, once of each file; nil is nobody. It is
+	// called by who calls Next.
+	Lost func(bytes int64)
 }
 
 // ErrBroken is the error of Append while nothing can be written.
@@ -81,6 +84,9 @@ func Open(config Config) (*Journal, error) {
 	}
 	if config.Failed == nil {
 		config.Failed = func(error) {}
+	}
+	if config.Lost == nil {
+		config.Lost = func(int64) {}
 	}
 	if config.Dir == "" || config.Segment < 2*mostBytes || config.Max < 16*config.Segment {
 		return nil, errors.New("journal: expected a directory, and room for 16 segments")

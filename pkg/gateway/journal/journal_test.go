@@ -295,17 +295,43 @@ func TestIdle(t *testing.T) {
 	require.Equal(t, []string{"two"}, rest(t, j))
 }
 
-// A file that somebody has deleted does not stop the others.
-func TestDeletedFile(t *testing.T) {
+// A file that somebody has deleted, or that cannot be read, does not stop the others, and is reported once. It is handed on when it
+// can be read again.
+func TestFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := open(t, dir)
 	add(t, first, "deleted")
 	abandon(t, first)
 	second := open(t, dir)
-	add(t, second, "kept")
+	add(t, second, "unreadable")
+	abandon(t, second)
+	abandon(t, &Journal{own: second.others[0]})
+	var failures []error
+	var lost []int64
+	c := config(dir)
+	c.Failed = func(err error) { failures = append(failures, err) }
+	c.Lost = func(bytes int64) { lost = append(lost, bytes) }
+	third, err := Open(c)
+	require.NoError(t, err)
+	add(t, third, "kept")
 	require.NoError(t, os.Remove(first.active.path()))
-	require.Equal(t, []string{"kept"}, rest(t, second))
+	unreadable := second.active.path()
+	require.NoError(t, os.Rename(unreadable, unreadable+".elsewhere"))
+	require.NoError(t, os.Mkdir(unreadable, 0o700))
+	for _, want := range [][]string{{"kept"}, nil, nil} {
+		require.Equal(t, want, rest(t, third))
+		require.Equal(t, []int64{headerBytes + int64(len("deleted")), headerBytes + int64(len("unreadable"))}, lost)
+		require.Len(t, failures, 2)
+		require.ErrorContains(t, failures[0], "19 bytes cannot be handed on: open "+first.active.path())
+		require.ErrorContains(t, failures[1], "22 bytes cannot be handed on: read "+unreadable)
+	}
+	require.NoDirExists(t, first.own.path)
+	require.NoError(t, os.Remove(unreadable))
+	require.NoError(t, os.Rename(unreadable+".elsewhere", unreadable))
+	require.Equal(t, []string{"unreadable"}, rest(t, third))
+	require.NoDirExists(t, second.own.path)
+	require.Len(t, failures, 2)
 }
 
 const childEnv = "JOURNAL_TEST_DIR"

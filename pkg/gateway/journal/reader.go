@@ -55,7 +55,8 @@ func (j *Journal) Done(b *Batch) error {
 	return j.discard(j.from)
 }
 
-// load reads from the oldest segment that has something that was not handed on, and deletes those before it that have not.
+// load reads from the oldest segment that has something that was not handed on and can be read, and deletes those before it that
+// have not.
 func (j *Journal) load() error {
 	var err error
 	for _, s := range j.list() {
@@ -67,7 +68,7 @@ func (j *Journal) load() error {
 				j.from, j.data = s, data
 				return nil
 			}
-			err = errors.Join(err, failure)
+			j.unreadable(s, failure)
 			if errors.Is(failure, fs.ErrNotExist) { // somebody has deleted it, and with it what was not handed on
 				err = errors.Join(err, j.discard(s))
 			}
@@ -78,6 +79,17 @@ func (j *Journal) load() error {
 		}
 	}
 	return err
+}
+
+// unreadable reports a segment that cannot be read, once: it is tried again each time, beside those behind it.
+func (j *Journal) unreadable(s *segment, failure error) {
+	if s.reported {
+		return
+	}
+	s.reported = true
+	lost := s.size.Load() - s.handed
+	j.config.Lost(lost)
+	j.config.Failed(fmt.Errorf("journal: %d bytes cannot be handed on: %w", lost, failure))
 }
 
 // giveUp begins another segment if all of the active one was handed on, so that a process that has nothing to do leaves nothing
