@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,6 +253,44 @@ func TestDiskThatCannotBeWrittenTo(t *testing.T) {
 	require.Eventually(t, func() bool { return j.Check() == nil }, 10*time.Second, time.Millisecond)
 	add(t, j, "after")
 	require.Equal(t, []string{"before", "after"}, rest(t, j))
+}
+
+// A full disk is tried again with a write, and does not get fuller for that; nothing of what was tried is handed on.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	var failures atomic.Int64
+	c := config(t.TempDir())
+	c.Sync, c.Failed = time.Hour, func(error) { failures.Add(1) }
+	j, err := Open(c)
+	require.NoError(t, err)
+	disk := j.active.path()
+	require.NoError(t, os.Remove(disk))
+	require.NoError(t, os.Symlink("/dev/full", disk))
+	require.NoError(t, j.file.Close())
+	j.file, err = os.OpenFile(disk, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	require.True(t, j.Reserve())
+	require.Equal(t, ErrBroken, j.Append([]byte("lost")))
+
+	for range 10 {
+		require.ErrorIs(t, j.mend(), syscall.ENOSPC)
+	}
+	go j.keepSynced(time.Millisecond)
+	require.Eventually(t, func() bool { return failures.Load() == 2 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, ErrBroken, j.Check())
+	files, err := filepath.Glob(filepath.Join(j.own.path, "*"+segmentSuffix))
+	require.NoError(t, err)
+	require.Equal(t, []string{disk}, files)
+	require.Len(t, j.list(), 1)
+
+	require.NoError(t, os.Remove(disk))
+	require.Eventually(t, func() bool { return j.Check() == nil }, 10*time.Second, time.Millisecond)
+	require.EqualValues(t, 2, failures.Load(), "once when it fails, and once when it cannot be mended")
+	info, err := os.Stat(disk)
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	add(t, j, "after")
+	require.Equal(t, []string{"after"}, rest(t, j))
 }
 
 // A journal of a process that lives is nobody else's; when it has died, the next one finds it.
