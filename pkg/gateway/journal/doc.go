@@ -12,7 +12,9 @@
 //
 // # Who may be wrong, and for how long
 //
-// A machine that loses power loses what was written in the last tenth of a second (Config.Sync). What a dying process has
+// A machine that loses power loses what was written in the last tenth of a second (Config.Sync), or since the disk has taken
+// something last, which is reported when it does not. While nothing can be written Reserve says so; it is tried with a write ten
+// times a second whether something can be. What a dying process has
 // written only half of, or a disk has damaged, is found by checksums: records before and behind it are handed on, it itself
 // is handed over as damaged, and reported. A file that cannot be read at all is reported, and tried again beside those behind it;
 // what was in one that has vanished is lost, and reported as well.

@@ -115,8 +115,10 @@ func (j *Journal) open() error {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}
-		j.own, err = lockDirectory(path)
-		return err
+		if j.own, err = lockDirectory(path); err != nil {
+			return err
+		}
+		return syncDirectory(j.config.Dir)
 	})
 	if err != nil {
 		return err
@@ -251,80 +253,6 @@ func (j *Journal) rotate() error {
 	defer j.listMu.Unlock()
 	j.segments = append(j.segments, s)
 	return nil
-}
-
-// mend tries whether a segment can be written to that has nothing in it yet; j.writeMu is held. It is the active one, if that has
-// nothing, so that a full disk does not fill with files.
-func (j *Journal) mend() error {
-	if j.active.size.Load() > 0 {
-		if err := j.rotate(); err != nil {
-			return err
-		}
-	} else {
-		f, err := os.OpenFile(j.active.path(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // the file may be what is broken
-		if err != nil {
-			return err
-		}
-		_ = j.file.Close() // there is nothing in it
-		j.file = f
-	}
-	_, err := j.file.WriteAt(make([]byte, probeBytes), 0)
-	return errors.Join(err, j.file.Truncate(0))
-}
-
-// probeBytes is how much is written to find out whether there is room for what waits to be written.
-const probeBytes = 16 * mostBytes
-
-// keepSynced forces what was written to the disk, and mends what is broken, until the journal is closed.
-func (j *Journal) keepSynced(every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	var synced *segment
-	var upTo int64
-	reported := false // that it cannot be mended
-	for {
-		select {
-		case <-j.stop:
-			return
-		case <-ticker.C:
-		}
-		j.writeMu.Lock()
-		if j.broken.Load() {
-			err := j.mend()
-			j.broken.Store(err != nil)
-			if err != nil && !reported {
-				j.config.Failed(fmt.Errorf("journal: it is tried again until it can be written to: %w", err))
-			}
-			reported = err != nil
-		}
-		file, active, retired := j.file, j.active, j.retired
-		j.retired = nil
-		j.writeMu.Unlock()
-
-		var err error
-		for _, f := range retired {
-			err = errors.Join(err, f.Sync(), f.Close())
-		}
-		if active != synced {
-			err = errors.Join(err, syncDirectory(j.own.path))
-			synced, upTo = active, 0
-		}
-		if size := active.size.Load(); size != upTo {
-			err = errors.Join(err, file.Sync())
-			upTo = size
-		}
-		if err != nil {
-			j.config.Failed(fmt.Errorf("journal: force it to the disk: %w", err))
-		}
-	}
-}
-
-func syncDirectory(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Bytes is how many bytes are on the disk, or promised.

@@ -132,5 +132,5 @@ func (j *Journal) SetAside(line []byte) error {
 		return err
 	}
 	_, err = f.Write(append(slices.Clip(line), '\n'))
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close(), syncDirectory(j.config.Dir)) // the file may be new in it
 }
