@@ -164,25 +164,27 @@ func isKey(text string) bool {
 	return true
 }
 
-// keyOf is the key that a call came with.
+// bearer is what stands before a key in Authorization, in whatever case.
+const bearer = "Bearer "
+
+// keyOf is the key that a call came with. Beside X-Api-Key, Authorization may be of another scheme, for somebody else.
 func keyOf(header http.Header) (string, *Refusal) {
 	authorization, own := header["Authorization"], header["X-Api-Key"]
 	if len(authorization) > 1 || len(own) > 1 {
 		return "", errTwoKeys
 	}
 	var text string
-	if len(authorization) == 1 {
-		var ok bool
-		if text, ok = strings.CutPrefix(authorization[0], "Bearer "); !ok {
-			return "", errNoKey
-		}
+	isBearer := len(authorization) == 1 && len(authorization[0]) >= len(bearer) &&
+		strings.EqualFold(authorization[0][:len(bearer)], bearer)
+	if isBearer {
+		text = authorization[0][len(bearer):]
 	}
 	switch {
 	case len(own) == 0 && text == "", len(own) == 1 && own[0] == "":
 		return "", errNoKey
 	case len(own) == 0:
 		return text, nil
-	case len(authorization) == 1 && text != own[0]:
+	case isBearer && text != own[0]:
 		return "", errTwoKeys
 	}
 	return own[0], nil
