@@ -51,67 +51,89 @@ type account struct {
 	usage remembered[standing]
 
 	mu sync.Mutex
-	// month is the one that the rest is of.
-	month month
-	// begun says that usage has been asked.
-	begun bool
-	// epoch goes up when base changes, and passed begins anew.
-	epoch int
-	// latest is what usage says was counted; base what it said before anything that this process has let through, and passed
-	// how much that is, those calls among it that are under way.
-	latest, base, passed int64
+	// present is what was counted this month, and before in the one that the clock was in before it, for when it is set back.
+	present, before tally
+	// epochs is how many there have been.
+	epochs int
 
 	limiter *rate.Limiter
 	perSec  int64
 }
 
-// begin begins counting at what usage says; a.mu is held.
-func (a *account) begin(used int64) {
-	a.latest, a.base, a.passed = used, used, 0
-	a.epoch++
+// tally is what was counted of one customer in one month.
+type tally struct {
+	month month
+	// begun says that usage has been asked.
+	begun bool
+	// epoch is another one when base changes, and passed begins anew.
+	epoch int
+	// latest is what usage says was counted; base what it said before anything that this process has let through, and passed
+	// how much that is, those calls among it that are under way.
+	latest, base, passed int64
 }
 
-// turn begins another month if there is one, of which nothing was counted yet; a.mu is held.
+// begin begins counting at what usage says; a.mu is held.
+func (a *account) begin(used int64) {
+	a.epochs++
+	a.present.epoch, a.present.latest, a.present.base, a.present.passed = a.epochs, used, used, 0
+}
+
+// turn follows the clock to another month; a.mu is held, also while the clock is read, so that it goes back only if somebody has
+// set it. Of the next month nothing was counted yet. When the clock is set back to the one before, what was counted then is
+// known; of another one only usage knows it.
 func (a *account) turn(to month) {
-	if to > a.month {
-		a.month = to
+	switch last := a.present; {
+	case to == last.month:
+	case to == a.before.month:
+		a.present, a.before = a.before, tally{}
+	case to > last.month:
+		a.present, a.before = tally{month: to, begun: last.begun}, last
+		a.begin(0)
+	default:
+		a.present, a.before = tally{month: to}, tally{}
 		a.begin(0)
 	}
 }
 
-// learn takes in what usage says of a month.
-func (a *account) learn(of month, used int64) {
+// learn takes in what usage says of a month, unless it is over.
+func (a *account) learn(clock func() time.Time, of month, used int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.turn(of)
-	switch {
-	case of < a.month:
-	case !a.begun, used < a.latest: // an operator has corrected it, or the clock of usage was still in the month before
-		a.begin(used)
-		a.begun = true
-	default:
-		a.latest = used
+	if monthOf(clock()) != of { // it may be of either
+		return
 	}
+	a.turn(of)
+	if !a.present.begun || used < a.present.latest { // an operator has corrected it, or the clock of usage was still in the month before
+		a.begin(used)
+		a.present.begun = true
+		return
+	}
+	a.present.latest = used
 }
 
-// take lets a call through if there is any of the quota left, and tells in which epoch.
-func (a *account) take(now month, quota int64) (epoch int, ok bool) {
+// take lets a call through if there is any of the quota left, and tells in which epoch, and when.
+func (a *account) take(clock func() time.Time, quota int64) (epoch int, now time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.turn(now)
-	if quota != unlimited && max(a.latest, a.base+a.passed) >= quota {
-		return 0, false
+	now = clock()
+	a.turn(monthOf(now))
+	p := &a.present
+	if quota != unlimited && max(p.latest, p.base+p.passed) >= quota {
+		return 0, now, false
 	}
-	a.passed++
-	return a.epoch, true
+	p.passed++
+	return p.epoch, now, true
 }
 
 // giveBack takes a call back that was let through in an epoch.
 func (a *account) giveBack(epoch int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.epoch == epoch {
-		a.passed--
+	switch epoch {
+	case a.present.epoch:
+		a.present.passed--
+	case a.before.epoch:
+		a.before.passed--
 	}
 }
 
@@ -152,9 +174,7 @@ func (a *accounts) ask(of *account) asker[standing] {
 		if err != nil {
 			return standing{}, err
 		}
-		if after := monthOf(a.clock()); after == before { // else it may be of either
-			of.learn(after, rsp.Requests["*"])
-		}
+		of.learn(a.clock, before, rsp.Requests["*"])
 		s := standing{quota: unlimited, tier: rsp.Tier}
 		if quota, ok := rsp.Quotas["*"]; ok {
 			s.quota = max(0, quota)

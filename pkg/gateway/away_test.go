@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	billing "github.com/m3o/backend/billing/proto"
 	customers "github.com/m3o/backend/customers/proto"
+	"github.com/m3o/backend/pkg/gateway"
 	usage "github.com/m3o/backend/usage/proto"
 )
 
@@ -109,6 +112,39 @@ func TestInventedKeys(t *testing.T) {
 	require.Equal(t, invented+1, s.keys.VerifyKeyCallCount())
 }
 
+// However many keys are invented while customers is slow: a key that is known is verified again all the same, whether it is good
+// still or not.
+func TestInventedKeysDoNotKeepKnownOnesWaiting(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+	answer := make(chan struct{})
+	var waiting atomic.Int64
+	s.keys.VerifyKeyCalls(func(ctx context.Context, req *customers.VerifyKeyRequest, _ ...client.CallOption) (*customers.VerifyKeyResponse, error) {
+		if strings.HasPrefix(req.ApiKey, "invented") {
+			waiting.Add(1)
+			<-answer
+		}
+		if req.ApiKey == "key-of-joe" {
+			return nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good")
+		}
+		return s.verifyKey(ctx, req)
+	})
+	var wg sync.WaitGroup
+	for i := range 200 { // more than are asked about at once
+		wg.Go(func() { s.call(t, fmt.Sprintf("invented-%d", i)) })
+	}
+	require.Eventually(t, func() bool { return waiting.Load() == 128 }, 10*time.Second, time.Millisecond)
+	s.clock.add(3 * time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	requireError(t, s.call(t, "key-of-joe"), 401, "the API key is not good")
+	s.clock.add(10 * time.Minute) // the grace is over
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	close(answer)
+	wg.Wait()
+}
+
 // Without what has never been known nothing is decided; with what has, as long as it takes.
 func TestServicesAway(t *testing.T) {
 	t.Parallel()
@@ -139,6 +175,42 @@ func TestServicesAway(t *testing.T) {
 	}
 	requireError(t, s.call(t, janesKey), 429, "quota")
 	s.requireCounted(t, 3)
+}
+
+// When the clock is set back, whatever had no answer before is asked for anew, and not only when the clock has caught up.
+func TestClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.clock.add(-10 * 24 * time.Hour) // away from the month's end
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(10 * time.Second)
+	s.keys.VerifyKeyCalls(nil)
+	s.keys.VerifyKeyReturns(nil, errAway)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(-9 * time.Second)
+	s.keys.VerifyKeyCalls(s.verifyKey)
+	asked := s.keys.VerifyKeyCallCount()
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Eventually(t, func() bool { return s.keys.VerifyKeyCallCount() == asked+1 }, 10*time.Second, time.Millisecond)
+
+	// And what had one is no older for that: a key that was revoked meanwhile is not good until then.
+	s.clock.add(-time.Hour)
+	s.keys.VerifyKeyCalls(nil)
+	s.keys.VerifyKeyReturns(nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good"))
+	requireError(t, s.call(t, janesKey), 401, "the API key is not good")
+	// Nor is usage asked less often about who has used the quota up.
+	s.subscribe("free", 0)
+	s.clock.add(3 * time.Second)
+	s.keys.VerifyKeyCalls(s.verifyKey)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	s.clock.add(time.Second)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.usage.ReadMonthlyCalls(s.readMonthly)
+	s.subscribe("free", 5)
+	s.clock.add(-time.Minute)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
 }
 
 // What is taken out of the catalogue, or put into it, is so within two seconds.
@@ -190,4 +262,46 @@ func TestTokens(t *testing.T) {
 	}
 	s.clock.add(50 * time.Second)
 	require.ErrorContains(t, admit(), "it cannot be found out")
+}
+
+// A token that its service does not take is not used again, nor are many asked for.
+func TestRejectedToken(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	admit := func(path string) *gateway.Call {
+		call, err := s.Admit(t.Context(), path, http.Header{"X-Api-Key": {janesKey}})
+		require.NoError(t, err)
+		call.Release()
+		return call
+	}
+	first, maps := admit(path), admit("/v1/maps/Find")
+	require.EqualValues(t, 2, s.logins.Load())
+	first.Rejected()
+	require.Same(t, first.Token, admit(path).Token, "it is not a second old")
+	s.clock.add(time.Second)
+	first.Rejected()
+	second := admit(path)
+	require.NotSame(t, first.Token, second.Token)
+	require.EqualValues(t, 3, s.logins.Load())
+	s.clock.add(time.Second)
+	first.Rejected()
+	require.Same(t, second.Token, admit(path).Token, "it is another one that is rejected")
+	require.Same(t, maps.Token, admit("/v1/maps/Find").Token, "and another service's")
+	s.clock.add(-time.Hour)
+	second.Rejected()
+	second.Rejected()
+	require.NotSame(t, second.Token, admit(path).Token)
+	require.EqualValues(t, 4, s.logins.Load())
+
+	// Many who are told so at once, while others get it.
+	s.clock.add(time.Minute)
+	last := admit(path)
+	s.clock.add(time.Second)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(last.Rejected)
+		wg.Go(func() { admit(path) })
+	}
+	wg.Wait()
+	require.EqualValues(t, 5, s.logins.Load())
 }

@@ -16,7 +16,8 @@
 // 503 although the service has done its work.
 //
 // What was written down is told to usage in batches, again and again until it says that it has it. Usage counts each request's
-// id once, whoever tells it, so that an answer which gets lost counts nothing twice. What it refuses for good (400) is
+// id once, whoever tells it, so that an answer which gets lost counts nothing twice. Calls that it refuses because they are in
+// the future, since a clock is ahead or was, are counted at the latest time that it takes. What it refuses for good (400) is
 // written to the file set-aside.jsonl in the state directory, beside whatever of the journal cannot be read, is
 // reported in the log and in a metric, and keeps nothing else from being counted.
 //
@@ -31,13 +32,15 @@
 // Whatever other services say is remembered. For a second it is used as it is, for another one while it is asked for anew, and
 // then a call waits for a new answer. So a key that was revoked, a customer who was banned, an endpoint that was taken out of
 // the catalogue and a tier with a lower rate are still good for two seconds at most; a key that is made is good at once, and
-// one that was tried before it was made, or is good again, after a second.
+// one that was tried before it was made, or is good again, after a second. What was asked for later than it is now, by a clock
+// that was set back, is asked for anew at once.
 //
 // While customers does not answer, keys that are known are good for a minute more, also those that are revoked meanwhile, and
 // others are answered with 503. While billing does not answer, the catalogue and the tiers stay as they were last known, and
 // while usage does not, so do the customers' tiers and quotas, of which this process goes on counting for itself; for as long
 // as it takes. What this process has never known is 503. The gateway's own token for a service is good for four minutes and a
-// half without the auth service.
+// half without the auth service; one that the service does not take (Call.Rejected), as after a clock was set, is replaced, once
+// a second at most.
 //
 // What a customer has used of the quota is the larger of what usage says and what it said first, plus what this process has let
 // through since. With one gateway that is exact. Another one's calls are known when usage has counted them: with several, what
@@ -45,7 +48,10 @@
 // had let through and usage had not counted yet. Calls beyond it are counted as well. Of a customer who has used the quota
 // up usage is asked five times a second at most before a call is refused, so that another tier counts at once.
 //
-// A month is one of UTC by this machine's clock; a call is of the month that it was let through in. While the clock of usage is
+// A month is one of UTC by this machine's clock; a call is of the month that it was let through in, unless that is still to come
+// when usage is told of it. When the clock is set back over the month's end, what was counted of the month that it is in again
+// still counts; of a customer whom this process has seen in the other one only, that is known when usage was asked, which is
+// two seconds later at most while it answers. While the clock of usage is
 // still in the month before, customers who had used that one's quota up may be refused.
 //
 // The rate is each gateway's own: with two of them it is twice as much. A tier that billing does not list has the lowest rate of
@@ -59,8 +65,9 @@
 // # Limits
 //
 // 50,000 keys and 50,000 customers are remembered, and 4,096 texts that are no keys, so that those who invent keys do not
-// drive others' out; 128 questions about keys are asked at once, and others wait for two seconds, so that those who invent keys
-// may keep those from calling whose key is not known yet. The journal may take micro.api.gateway.journal_bytes of the disk,
-// 256 MiB unless it is said otherwise, which is a million calls: when usage was away for as long as they take, no more are let
-// through (503). Usage takes calls of the last 35 days: those that it is told of later are set aside.
+// drive others' out; 128 questions about keys that are not known are asked at once, and others wait for two seconds, so that
+// those who invent keys may keep those from calling whose key is not known yet, and nobody else. The journal of each process
+// may take micro.api.gateway.journal_bytes of the disk, 256 MiB unless it is said otherwise, which is a million calls: when
+// usage was away for as long as they take, no more are let through (503). What was set aside takes more of the disk, without a
+// limit, until people delete it. Usage takes calls of the last 35 days: those that it is told of later are set aside.
 package gateway

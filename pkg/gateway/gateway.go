@@ -31,7 +31,7 @@ type Config struct {
 	Login func(ctx context.Context, service string) (string, error)
 	// Dir is where what was let through is kept until usage has it.
 	Dir string
-	// JournalBytes is how many bytes that may be: at least 1 MiB.
+	// JournalBytes is how many bytes that may be, of this process and those that it takes over from: at least 1 MiB.
 	JournalBytes int64
 	// Registerer is where metrics are registered; nowhere when nil.
 	Registerer prometheus.Registerer
@@ -91,9 +91,11 @@ func New(config Config) (*Gateway, error) {
 		prices: askCatalogue(config.Billing), askTiers: askTiers(config.Billing),
 	}
 	var err error
+	// Nothing of the journal is read before there are metrics.
 	if g.journal, err = journal.Open(journal.Config{
 		Dir: config.Dir, Max: config.JournalBytes, Segment: min(4<<20, config.JournalBytes/16),
 		Failed: func(err error) { config.Log(logger.ErrorLevel, "Calls cannot be counted: %v", err) },
+		Lost:   func(bytes int64) { g.metrics.damaged.Add(float64(bytes)) },
 	}); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -204,11 +206,12 @@ func (g *Gateway) takeFrom(ctx context.Context, a *account) (epoch int, now time
 	case !a.withinRate(now, perSec):
 		return 0, now, errRate
 	}
-	if epoch, ok := a.take(monthOf(now), s.quota); ok {
+	epoch, now, ok := a.take(g.clock, s.quota)
+	if ok {
 		return epoch, now, nil
 	}
 	if s, ok := a.usage.again(ctx, g.clock, askAgain, ask); ok {
-		if epoch, ok := a.take(monthOf(now), s.quota); ok {
+		if epoch, now, ok = a.take(g.clock, s.quota); ok {
 			return epoch, now, nil
 		}
 	}
@@ -241,6 +244,18 @@ func (g *Gateway) tokenFor(ctx context.Context, service string) (*direct.TokenFo
 		}
 		return &direct.TokenFor{Service: service, Authorization: "Bearer " + text}, nil
 	})
+}
+
+// renewAgain is how long a token is kept at least, whatever a service says of it.
+const renewAgain = time.Second
+
+// Rejected says that the service does not take the call's token, as after a clock was set: the next call gets a new one, unless
+// this one is not a second old. The call still has to be released.
+func (c *Call) Rejected() {
+	known, _ := c.gateway.tokens.Load(c.Service)
+	if r, ok := known.(*remembered[*direct.TokenFor]); ok {
+		r.forget(c.gateway.clock, renewAgain, func(t *direct.TokenFor) bool { return t == c.Token })
+	}
 }
 
 // Release says that the call was not answered by the service, or that the answer is no fault of its caller: it is not counted.

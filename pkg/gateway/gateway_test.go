@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/gateway"
+	usage "github.com/m3o/backend/usage/proto"
 )
 
 func TestCallsReachTheServiceAsTheCustomer(t *testing.T) {
@@ -27,6 +28,10 @@ func TestCallsReachTheServiceAsTheCustomer(t *testing.T) {
 		{"key of its own", "POST", path, `{"place":"Oslo"}`, "weather Weather.Now", `{"place":"Oslo"}`, []string{"X-Api-Key", janesKey}},
 		{"bearer", "POST", path, `{}`, "weather Weather.Now", `{}`, []string{"Authorization", "Bearer " + janesKey}},
 		{"both", "POST", path, `{}`, "weather Weather.Now", `{}`, []string{"Authorization", "Bearer " + janesKey, "X-Api-Key", janesKey}},
+		{"bearer in lower case", "POST", path, `{}`, "weather Weather.Now", `{}`, []string{"Authorization", "bearer " + janesKey}},
+		{"another scheme beside it", "POST", path, `{}`, "weather Weather.Now", `{}`, []string{
+			"Authorization", "Basic am9lOmpvZQ==", "X-Api-Key", janesKey,
+		}},
 		{"lower case", "POST", "/v1/weather/now", `{}`, "weather Weather.Now", `{}`, []string{"X-Api-Key", janesKey}},
 		{"hyphens", "POST", "/v1/weather/forecast-for", ``, "weather Weather.ForecastFor", `{}`, []string{"X-Api-Key", janesKey}},
 		{"query", "GET", path + "?place=Oslo", ``, "weather Weather.Now", `{"place":"Oslo"}`, []string{"X-Api-Key", janesKey}},
@@ -88,6 +93,11 @@ func TestWhoIsNotLetThrough(t *testing.T) {
 		{"empty key", path, []string{"X-Api-Key", ""}, 401, "an API key is needed", "no_key"},
 		{"empty bearer", path, []string{"Authorization", "Bearer "}, 401, "an API key is needed", "no_key"},
 		{"another scheme", path, []string{"Authorization", "Basic " + janesKey}, 401, "an API key is needed", "no_key"},
+		{"a scheme alone", path, []string{"Authorization", "Bearer"}, 401, "an API key is needed", "no_key"},
+		{"no scheme", path, []string{"Authorization", janesKey}, 401, "an API key is needed", "no_key"},
+		{"another scheme beside none", path, []string{"Authorization", "Basic x", "X-Api-Key", ""}, 401, "an API key is needed", "no_key"},
+		{"two keys in lower case", path, []string{"Authorization", "bearer " + janesKey, "X-Api-Key", "key-of-joe"}, 401, "expected one API key", "no_key"},
+		{"no key and one", path, []string{"Authorization", "Bearer ", "X-Api-Key", janesKey}, 401, "expected one API key", "no_key"},
 		{"two keys", path, []string{"Authorization", "Bearer " + janesKey, "X-Api-Key", "key-of-joe"}, 401, "expected one API key", "no_key"},
 		{"a key twice", path, []string{"X-Api-Key", janesKey, "X-Api-Key", janesKey}, 401, "expected one API key", "no_key"},
 		{"a header twice", path, []string{"Authorization", "Bearer " + janesKey, "Authorization", "Bearer x"}, 401, "expected one API key", "no_key"},
@@ -384,6 +394,53 @@ func TestMonthEnds(t *testing.T) {
 	s.clock.add(3 * time.Second)
 	requireError(t, s.call(t, janesKey), 429, "quota")
 	s.requireCounted(t, 4)
+}
+
+// A clock that was ahead of the month's end, and is set back, gives nobody another quota, and takes none away.
+func TestClockIsSetBackOverTheMonthsEnd(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.subscribe("free", 3)
+	for range 2 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	header := http.Header{"X-Api-Key": {janesKey}}
+	underWay, err := s.Admit(t.Context(), path, header)
+	require.NoError(t, err)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 2)
+	s.clock.add(24 * time.Hour)
+	for range 3 {
+		require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	}
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 5)
+
+	// Nobody but this process knows.
+	s.usage.ReadMonthlyCalls(nil)
+	s.usage.ReadMonthlyReturns(nil, errAway)
+	s.clock.add(-24 * time.Hour)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	underWay.Release()
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	requireError(t, s.call(t, janesKey), 429, "quota")
+	s.requireCounted(t, 6)
+	may := 0
+	for _, r := range s.counted {
+		if r.Time.AsTime().Month() == time.May {
+			may++
+		}
+	}
+	require.Equal(t, 3, may)
+
+	// What it does not know usage does.
+	s.used[joe] = 3
+	s.usage.ReadMonthlyReturns(&usage.ReadMonthlyResponse{Tier: "free", Quotas: s.quotas}, nil)
+	s.clock.add(24 * time.Hour)
+	require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+	s.usage.ReadMonthlyCalls(s.readMonthly)
+	s.clock.add(-24 * time.Hour)
+	requireError(t, s.call(t, "key-of-joe"), 429, "quota")
 }
 
 // What an operator takes off a customer's count is theirs again.

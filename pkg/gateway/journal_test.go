@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -139,6 +140,84 @@ func TestRefusedCalls(t *testing.T) {
 	require.Less(t, len(batches), 60)
 }
 
+// A call whose time is in the future when usage is told of it is counted nevertheless: the clock was ahead and was set back,
+// or is ahead of that of usage. Calls beside it keep their times.
+func TestCallsInTheFuture(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		setBack, behind time.Duration // the gateway's clock, and usage's behind it then
+		detail          string
+	}{
+		"set back":               {time.Hour, 0, "requests[0].time: must not be in the future"},
+		"set back, other words":  {time.Hour, 0, "that is later than now"},
+		"ahead":                  {0, 7 * time.Minute, "requests[0].time: must not be in the future"},
+		"days ahead":             {0, 72 * time.Hour, "requests[0].time: must not be in the future"},
+		"set back, ahead, still": {time.Hour, time.Hour, "requests[0].time: must not be in the future"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlatform()
+			p.usage.RecordCalls(nil)
+			p.usage.RecordReturns(nil, errAway)
+			dir := t.TempDir()
+			s := p.start(t, dir)
+			before := 2*time.Hour + 2*c.behind
+			old := p.clock.now().Add(-before)
+			p.clock.at.Store(old.UnixNano())
+			require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+			p.clock.add(before)
+			for range 20 {
+				require.Equal(t, http.StatusOK, s.call(t, "key-of-joe").code)
+			}
+			require.NoError(t, s.Close())
+
+			p.clock.add(-c.setBack)
+			batches := make(map[string]string)
+			p.usage.RecordCalls(func(ctx context.Context, req *usage.RecordRequest, opts ...client.CallOption) (*usage.RecordResponse, error) {
+				says := fmt.Sprint(req.Requests)
+				p.mu.Lock()
+				known, ok := batches[req.BatchId]
+				batches[req.BatchId] = says
+				p.mu.Unlock()
+				if ok && known != says || len(req.BatchId) > 64 {
+					return nil, merrors.Conflict("usage.Usage.Record", "batch_id: names another batch")
+				}
+				for _, r := range req.Requests {
+					if r.Time.AsTime().After(p.clock.now().Add(5*time.Minute - c.behind)) {
+						return nil, merrors.BadRequest("usage.Usage.Record", "%s", c.detail)
+					}
+				}
+				return p.record(ctx, req, opts...)
+			})
+			s = p.start(t, dir)
+			s.requireCounted(t, 21)
+			require.NoError(t, s.Close())
+			require.Empty(t, s.aside(t))
+			require.Zero(t, s.again)
+			for _, r := range s.counted {
+				require.False(t, r.Time.AsTime().After(p.clock.now()))
+				if r.CustomerId == jane {
+					require.Equal(t, old.UTC(), r.Time.AsTime())
+				}
+			}
+		})
+	}
+	// One that is refused for something else is set aside.
+	s := setup(t)
+	s.usage.RecordCalls(nil)
+	s.usage.RecordReturns(nil, errAway)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(-time.Hour)
+	s.usage.RecordReturns(nil, merrors.BadRequest("usage.Usage.Record", "requests[0].url: must not be"))
+	require.Eventually(t, func() bool { return s.metric(t, "gateway_set_aside_total") == 1 }, 10*time.Second, time.Millisecond)
+	// And so is one of which usage says that it is in the future however old it is.
+	s.usage.RecordReturns(nil, merrors.BadRequest("usage.Usage.Record", "requests[0].time: must not be in the future"))
+	s.clock.add(2 * time.Hour)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.Eventually(t, func() bool { return s.metric(t, "gateway_set_aside_total") == 2 }, 10*time.Second, time.Millisecond)
+	require.Less(t, s.usage.RecordCallCount(), 100)
+}
+
 // What the disk has damaged is set aside, and so is what is no call; all else is counted.
 func TestDamagedJournal(t *testing.T) {
 	t.Parallel()
@@ -171,6 +250,40 @@ func TestDamagedJournal(t *testing.T) {
 	require.InDelta(t, len(b)/3, s.metric(t, "gateway_damaged_bytes_total"), 2)
 	require.Eventually(t, func() bool { return s.metric(t, "gateway_set_aside_total") == 1 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, s.Close())
+}
+
+// What has vanished from the disk is told in the metric, although what is behind it is counted.
+func TestVanishedJournal(t *testing.T) {
+	t.Parallel()
+	p := newPlatform()
+	p.usage.RecordCalls(nil)
+	p.usage.RecordReturns(nil, errAway)
+	dir := t.TempDir()
+	s := p.start(t, dir)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	require.NoError(t, s.Close())
+	second := p.start(t, dir) // which waits for usage with the first one
+	require.Equal(t, http.StatusOK, second.call(t, janesKey).code)
+	require.NoError(t, second.Close())
+	p.usage.RecordCalls(func(ctx context.Context, req *usage.RecordRequest, opts ...client.CallOption) (*usage.RecordResponse, error) {
+		files, err := filepath.Glob(filepath.Join(dir, "*", "*.segment"))
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(files)
+		if p.count() == 0 { // the first batch: the file behind it vanishes
+			if err := os.Remove(files[1]); err != nil {
+				return nil, err
+			}
+		}
+		return p.record(ctx, req, opts...)
+	})
+	third := p.start(t, dir)
+	third.requireCounted(t, 1)
+	require.Equal(t, http.StatusOK, third.call(t, janesKey).code)
+	third.requireCounted(t, 2)
+	require.Greater(t, third.metric(t, "gateway_damaged_bytes_total"), 100.0)
+	require.NoError(t, third.Close())
 }
 
 // Two gateways count everything once, and let through no more than the quota and what the other one has let through since

@@ -28,8 +28,8 @@ const (
 	maxUnknown = 4096
 	// maxKeyLength is how many bytes a key has at most.
 	maxKeyLength = 256
-	// maxVerifying is how many questions about keys wait for their answers at once: whoever invents keys must not flood
-	// customers.
+	// maxVerifying is how many questions about texts that may be no keys wait for their answers at once: whoever invents keys
+	// must not flood customers. About a key that is known there is one question at a time anyway, which waits for none of those.
 	maxVerifying = 128
 )
 
@@ -89,7 +89,18 @@ func (k *keys) find(ctx context.Context, text string) (*key, error) {
 	if last := r.last.Load(); last != nil && last.value.refused != nil {
 		a = unknownAges
 	}
-	found, err := r.get(ctx, k.clock, a, func(ctx context.Context) (*key, error) { return k.verify(ctx, text) })
+	found, err := r.get(ctx, k.clock, a, func(ctx context.Context) (*key, error) {
+		if isKnown {
+			return k.verify(ctx, text)
+		}
+		select {
+		case k.verifying <- struct{}{}:
+			defer func() { <-k.verifying }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		return k.verify(ctx, text)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +122,6 @@ var unknownKey = &key{refused: errUnknownKey}
 
 // verify asks whose key it is.
 func (k *keys) verify(ctx context.Context, text string) (*key, error) {
-	select {
-	case k.verifying <- struct{}{}:
-		defer func() { <-k.verifying }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	rsp, err := k.service.VerifyKey(ctx, &customers.VerifyKeyRequest{ApiKey: text}, client.WithAuthToken())
 	if err != nil {
 		switch e := merrors.FromError(err); {
@@ -159,25 +164,27 @@ func isKey(text string) bool {
 	return true
 }
 
-// keyOf is the key that a call came with.
+// bearer is what stands before a key in Authorization, in whatever case.
+const bearer = "Bearer "
+
+// keyOf is the key that a call came with. Beside X-Api-Key, Authorization may be of another scheme, for somebody else.
 func keyOf(header http.Header) (string, *Refusal) {
 	authorization, own := header["Authorization"], header["X-Api-Key"]
 	if len(authorization) > 1 || len(own) > 1 {
 		return "", errTwoKeys
 	}
 	var text string
-	if len(authorization) == 1 {
-		var ok bool
-		if text, ok = strings.CutPrefix(authorization[0], "Bearer "); !ok {
-			return "", errNoKey
-		}
+	isBearer := len(authorization) == 1 && len(authorization[0]) >= len(bearer) &&
+		strings.EqualFold(authorization[0][:len(bearer)], bearer)
+	if isBearer {
+		text = authorization[0][len(bearer):]
 	}
 	switch {
 	case len(own) == 0 && text == "", len(own) == 1 && own[0] == "":
 		return "", errNoKey
 	case len(own) == 0:
 		return text, nil
-	case len(authorization) == 1 && text != own[0]:
+	case isBearer && text != own[0]:
 		return "", errTwoKeys
 	}
 	return own[0], nil

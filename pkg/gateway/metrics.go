@@ -43,7 +43,7 @@ func newMetrics(registerer prometheus.Registerer, clock func() time.Time, j *jou
 		batches:    counter("batches", "Batches of calls that usage has taken."),
 		failed:     counter("batches_failed", "Attempts to hand a batch on that are made again."),
 		setAside:   counter("set_aside", "Calls that usage refuses, which are in a file and not counted."),
-		damaged:    counter("damaged_bytes", "Bytes of the journal that could not be read, which are in a file."),
+		damaged:    counter("damaged_bytes", "Bytes of the journal that could not be read: they are in a file, or still where they were, or have vanished."),
 	}
 	for _, result := range results {
 		m.calls[result] = calls.WithLabelValues(result)

@@ -30,8 +30,8 @@ const (
 // remembered is what another service has answered, or will. The zero value knows nothing. It is safe for concurrent use.
 type remembered[T any] struct {
 	last atomic.Pointer[answer[T]]
-	// failed is when there was no answer last, in nanoseconds since 1970; 0 is never.
-	failed atomic.Int64
+	// failed is when there was no answer last; nil is never.
+	failed atomic.Pointer[time.Time]
 
 	mu    sync.Mutex
 	asked *question[T] // that waits for its answer
@@ -58,9 +58,11 @@ func (r *remembered[T]) get(ctx context.Context, clock func() time.Time, a ages,
 	known, now := r.last.Load(), clock()
 	age := time.Duration(math.MaxInt64)
 	if known != nil {
-		age = now.Sub(known.asked)
+		if age = now.Sub(known.asked); age < 0 { // the clock was set back: nobody knows how old it is
+			age = a.limit
+		}
 	}
-	sinceFailed := now.Sub(time.Unix(0, r.failed.Load()))
+	sinceFailed := r.sinceFailed(now)
 	switch {
 	case age < a.fresh:
 		return known.value, nil
@@ -80,11 +82,32 @@ func (r *remembered[T]) get(ctx context.Context, clock func() time.Time, a ages,
 // again asks anew, unless the answer that is known was asked for within the last atMost; false when there is no other.
 func (r *remembered[T]) again(ctx context.Context, clock func() time.Time, atMost time.Duration, ask asker[T]) (value T, ok bool) {
 	known, now := r.last.Load(), clock()
-	if known != nil && now.Sub(known.asked) < atMost || now.Sub(time.Unix(0, r.failed.Load())) < atMost {
+	if known != nil && now.Sub(known.asked) < atMost && !now.Before(known.asked) || r.sinceFailed(now) < atMost {
 		return value, false
 	}
 	value, err := r.wait(ctx, r.ask(known, clock, ask))
 	return value, err == nil
+}
+
+// forget forgets an answer that has turned out to be wrong, unless there is another one by now, or it was asked for within the
+// last atMost.
+func (r *remembered[T]) forget(clock func() time.Time, atMost time.Duration, isWrong func(T) bool) {
+	known := r.last.Load()
+	if known == nil || !isWrong(known.value) {
+		return
+	}
+	if age := clock().Sub(known.asked); age < 0 || age >= atMost {
+		r.last.CompareAndSwap(known, nil)
+	}
+}
+
+// sinceFailed is how long ago there was no answer last: long ago, too, when that is still to come by a clock that was set back.
+func (r *remembered[T]) sinceFailed(now time.Time) time.Duration {
+	failed := r.failed.Load()
+	if failed == nil || now.Before(*failed) {
+		return math.MaxInt64
+	}
+	return now.Sub(*failed)
 }
 
 // wait waits for the answer to a question.
@@ -106,7 +129,7 @@ func (r *remembered[T]) ask(known *answer[T], clock func() time.Time, ask asker[
 		return r.asked
 	}
 	q := &question[T]{answered: make(chan struct{})}
-	if next := r.last.Load(); next != known {
+	if next := r.last.Load(); next != known && next != nil { // nil is forgotten
 		q.value = next.value
 		close(q.answered)
 		return q
@@ -120,9 +143,10 @@ func (r *remembered[T]) ask(known *answer[T], clock func() time.Time, ask asker[
 		q.value, q.err = ask(ctx)
 		if q.err == nil {
 			r.last.Store(&answer[T]{value: q.value, asked: begin})
-			r.failed.Store(0)
+			r.failed.Store(nil)
 		} else {
-			r.failed.Store(clock().UnixNano())
+			now := clock()
+			r.failed.Store(&now)
 		}
 		r.mu.Lock()
 		r.asked = nil

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/micro/micro/v3/service/client"
 	merrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usage "github.com/m3o/backend/usage/proto"
 )
@@ -157,9 +160,14 @@ func isRefusal(e *merrors.Error) bool {
 	return e.Code == http.StatusBadRequest || e.Code == http.StatusConflict || e.Code == http.StatusRequestEntityTooLarge
 }
 
-// split hands on the halves of a batch that is refused, until it is known which calls are the reason. The halves have names
-// of their own, which are the same whenever the batch is split.
+// split hands on a batch that is refused with times that are not in the future, where that may be the reason; else its halves,
+// until it is known which calls are. The halves have names of their own, which are the same whenever the batch is split.
 func (s *sender) split(batch string, requests []*usage.Request, refused *merrors.Error) error {
+	if limit, ok := s.earlier(requests, refused); ok {
+		s.config.Log(logger.WarnLevel, "Usage refuses calls, of which some are counted as made at %v: a clock is or was ahead: %s",
+			limit, refused.Detail)
+		return s.send(retimed(batch, requests, limit))
+	}
 	if len(requests) > 1 {
 		half := len(requests) / 2
 		for i, part := range [][]*usage.Request{requests[:half], requests[half:]} {
@@ -179,6 +187,46 @@ func (s *sender) split(batch string, requests []*usage.Request, refused *merrors
 	s.metrics.setAside.Inc()
 	s.config.Log(logger.ErrorLevel, "Usage refuses a call, which is set aside and not counted: %s", refused.Detail)
 	return nil
+}
+
+const (
+	// inFuture is how usage ends what it says of a time that is later than its clock.
+	inFuture = "time: must not be in the future"
+	// leastBack is how far before the present a time is at least, when usage says of the present that it is in the future, and
+	// mostBack how far at most: usage takes nothing that is much older.
+	leastBack, mostBack = 5 * time.Minute, 31 * 24 * time.Hour
+)
+
+// earlier tells until when the calls of a refused batch are to be, as far as their times may be the reason: until the present
+// when this machine's clock was ahead and was set back; and twice as far back each time when it is ahead of that of usage.
+func (s *sender) earlier(requests []*usage.Request, refused *merrors.Error) (limit time.Time, ok bool) {
+	newest := requests[0].Time.AsTime()
+	for _, r := range requests[1:] {
+		if at := r.Time.AsTime(); at.After(newest) {
+			newest = at
+		}
+	}
+	now, saysSo := s.clock().Truncate(time.Microsecond), strings.HasSuffix(refused.Detail, inFuture) // as exact as usage is
+	switch back := now.Sub(newest); {
+	case back < 0:
+		return now, saysSo || len(requests) == 1
+	case back <= mostBack/2:
+		return now.Add(-max(2*back, leastBack)), saysSo
+	}
+	return now, false
+}
+
+// retimed returns a batch whose calls were made at a time at the latest. They are the same calls, which keep their ids, and so
+// are counted once; the batch is another one, named for that time, since it says something else.
+func retimed(batch string, requests []*usage.Request, limit time.Time) (string, []*usage.Request) {
+	others := make([]*usage.Request, len(requests))
+	for i, r := range requests {
+		if others[i] = r; r.Time.AsTime().After(limit) {
+			others[i] = proto.CloneOf(r)
+			others[i].Time = timestamppb.New(limit)
+		}
+	}
+	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s@%d", batch, limit.UnixMicro())).String(), others
 }
 
 // partOf is the name of a half of a batch. The name of a batch is 64 characters at most, and a half of a half of a thousand

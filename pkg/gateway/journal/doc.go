@@ -12,14 +12,18 @@
 //
 // # Who may be wrong, and for how long
 //
-// A machine that loses power loses what was written in the last tenth of a second (Config.Sync). What a dying process has
+// A machine that loses power loses what was written in the last tenth of a second (Config.Sync), or since the disk has taken
+// something last, which is reported when it does not. While nothing can be written Reserve says so; it is tried with a write ten
+// times a second whether something can be. What a dying process has
 // written only half of, or a disk has damaged, is found by checksums: records before and behind it are handed on, it itself
-// is handed over as damaged, and reported.
+// is handed over as damaged, and reported. A file that cannot be read at all is reported, and tried again beside those behind it;
+// what was in one that has vanished is lost, and reported as well.
 //
 // # Limits
 //
-// Of all journals below one directory, and what was set aside, there is room for Config.Max bytes: Reserve says when there is
-// none left, before anything is done that would have to be recorded. A record has at most MaxRecord bytes.
+// Each process has room for Config.Max bytes, of its own journal and those that it has taken over: Reserve says when there is
+// none left, before anything is done that would have to be recorded. A record has at most MaxRecord bytes. What was set aside
+// is not among that, and has no limit: people delete it, when they have looked at it.
 //
 // A directory belongs to the processes of one machine: each has a directory of its own in it, with a lock on it that ends with
 // the process, whereupon another one takes it over.

@@ -18,7 +18,8 @@ import (
 type Config struct {
 	// Dir is the directory of the journals of all processes. It is made if there is none. Required.
 	Dir string
-	// Max is how many bytes all of them may have together, at least 16 segments. Required.
+	// Max is how many bytes this process's journal, and those that it has taken over, may have together: at least 16 segments.
+	// Required.
 	Max int64
 	// Segment is at how many bytes a file is full; 0 is 4 MiB.
 	Segment int64
@@ -28,6 +29,9 @@ type Config struct {
 	Idle time.Duration
 	// Failed is told of errors that nobody is answered with; nil is nobody.
 	Failed func(error)
+	// Lost is told of how many bytes of a file cannot be read, or have vanished with it, once of each file; nil is nobody. It is
+	// called by who calls Next.
+	Lost func(bytes int64)
 }
 
 // ErrBroken is the error of Append while nothing can be written.
@@ -81,6 +85,9 @@ func Open(config Config) (*Journal, error) {
 	if config.Failed == nil {
 		config.Failed = func(error) {}
 	}
+	if config.Lost == nil {
+		config.Lost = func(int64) {}
+	}
 	if config.Dir == "" || config.Segment < 2*mostBytes || config.Max < 16*config.Segment {
 		return nil, errors.New("journal: expected a directory, and room for 16 segments")
 	}
@@ -108,14 +115,13 @@ func (j *Journal) open() error {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}
-		j.own, err = lockDirectory(path)
-		return err
+		if j.own, err = lockDirectory(path); err != nil {
+			return err
+		}
+		return syncDirectory(j.config.Dir)
 	})
 	if err != nil {
 		return err
-	}
-	if info, err := os.Stat(j.asidePath()); err == nil {
-		j.taken.Add(info.Size())
 	}
 	if err := j.TakeOver(); err != nil {
 		return err
@@ -247,56 +253,6 @@ func (j *Journal) rotate() error {
 	defer j.listMu.Unlock()
 	j.segments = append(j.segments, s)
 	return nil
-}
-
-// keepSynced forces what was written to the disk, and mends what is broken, until the journal is closed.
-func (j *Journal) keepSynced(every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	var synced *segment
-	var upTo int64
-	for {
-		select {
-		case <-j.stop:
-			return
-		case <-ticker.C:
-		}
-		j.writeMu.Lock()
-		if j.broken.Load() {
-			if err := j.rotate(); err != nil {
-				j.config.Failed(fmt.Errorf("journal: %w", err))
-			} else {
-				j.broken.Store(false)
-			}
-		}
-		file, active, retired := j.file, j.active, j.retired
-		j.retired = nil
-		j.writeMu.Unlock()
-
-		var err error
-		for _, f := range retired {
-			err = errors.Join(err, f.Sync(), f.Close())
-		}
-		if active != synced {
-			err = errors.Join(err, syncDirectory(j.own.path))
-			synced, upTo = active, 0
-		}
-		if size := active.size.Load(); size != upTo {
-			err = errors.Join(err, file.Sync())
-			upTo = size
-		}
-		if err != nil {
-			j.config.Failed(fmt.Errorf("journal: force it to the disk: %w", err))
-		}
-	}
-}
-
-func syncDirectory(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Bytes is how many bytes are on the disk, or promised.

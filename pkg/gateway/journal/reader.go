@@ -55,7 +55,8 @@ func (j *Journal) Done(b *Batch) error {
 	return j.discard(j.from)
 }
 
-// load reads from the oldest segment that has something that was not handed on, and deletes those before it that have not.
+// load reads from the oldest segment that has something that was not handed on and can be read, and deletes those before it that
+// have not.
 func (j *Journal) load() error {
 	var err error
 	for _, s := range j.list() {
@@ -67,7 +68,7 @@ func (j *Journal) load() error {
 				j.from, j.data = s, data
 				return nil
 			}
-			err = errors.Join(err, failure)
+			j.unreadable(s, failure)
 			if errors.Is(failure, fs.ErrNotExist) { // somebody has deleted it, and with it what was not handed on
 				err = errors.Join(err, j.discard(s))
 			}
@@ -78,6 +79,17 @@ func (j *Journal) load() error {
 		}
 	}
 	return err
+}
+
+// unreadable reports a segment that cannot be read, once: it is tried again each time, beside those behind it.
+func (j *Journal) unreadable(s *segment, failure error) {
+	if s.reported {
+		return
+	}
+	s.reported = true
+	lost := s.size.Load() - s.handed
+	j.config.Lost(lost)
+	j.config.Failed(fmt.Errorf("journal: %d bytes cannot be handed on: %w", lost, failure))
 }
 
 // giveUp begins another segment if all of the active one was handed on, so that a process that has nothing to do leaves nothing
@@ -112,13 +124,13 @@ func (j *Journal) discard(s *segment) error {
 
 func (j *Journal) asidePath() string { return filepath.Join(j.config.Dir, "set-aside.jsonl") }
 
-// SetAside keeps a line for people to look at, of what nobody will take.
+// SetAside keeps a line for people to look at, of what nobody will take. It takes no room of the journal's, which would never
+// be given back.
 func (j *Journal) SetAside(line []byte) error {
 	f, err := os.OpenFile(j.asidePath(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	n, err := f.Write(append(slices.Clip(line), '\n'))
-	j.taken.Add(int64(n))
-	return errors.Join(err, f.Sync(), f.Close())
+	_, err = f.Write(append(slices.Clip(line), '\n'))
+	return errors.Join(err, f.Sync(), f.Close(), syncDirectory(j.config.Dir)) // the file may be new in it
 }

@@ -24,6 +24,8 @@ type segment struct {
 	opened time.Time
 	// handed is how many bytes of it have been handed on. It belongs to who reads.
 	handed int64
+	// reported says that it is known of it that it cannot be read. It belongs to who reads.
+	reported bool
 }
 
 func (s *segment) path() string { return filepath.Join(s.owner.path, s.name) }
