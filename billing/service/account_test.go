@@ -133,8 +133,16 @@ func TestSweep(t *testing.T) {
 		require.Equal(t, []int{1, 0}, []int{s.rows("billing_operations"), s.rows("billing_webhooks")})
 		s.bank.fault = nil
 		require.NoError(t, s.Resume(t.Context()))
-		require.Equal(t, "team active false", s.on(id))
+		require.Equal(t, "pro active false", s.on(id), "nobody wants it any more")
+		require.Zero(t, s.pending())
+		require.NoError(t, s.Sweep(t.Context()))
+		require.Zero(t, s.rows("billing_operations"))
 	})
+}
+
+func (s *shop) pending() int {
+	s.t.Helper()
+	return s.rows("billing_operations WHERE state = 'pending'")
 }
 
 func (s *shop) rows(table string) int {

@@ -198,16 +198,16 @@ func (b *bank) fake() *fakes.FakePayments {
 		}
 		return service.Subscription{}, nil
 	})
-	f.ChangeSubscriptionCalls(func(_ context.Context, id, price, card, key string) (service.Subscription, error) {
+	f.ChangeSubscriptionCalls(func(_ context.Context, id string, c service.SubscriptionChange, key string) (service.Subscription, error) {
 		return do(b, "change", key, func() (service.Subscription, error) {
 			s, err := b.get(id)
 			switch {
 			case err != nil:
 				return service.Subscription{}, err
-			case b.declined[card]:
+			case b.declined[c.Card]:
 				return service.Subscription{}, errDeclined
 			}
-			s.PriceID, s.card, s.CancelAtPeriodEnd, s.Status = price, card, false, service.Active
+			s.PriceID, s.card, s.operation, s.CancelAtPeriodEnd, s.Status = c.PriceID, c.Card, c.Operation, false, service.Active
 			return s.Subscription, nil
 		})
 	})

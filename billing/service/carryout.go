@@ -2,14 +2,21 @@ package service
 
 import (
 	"context"
+	stderrors "errors"
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/errors"
 )
 
-// keyKept is for how long a key of the payment provider's is sure to be known there: it forgets them after a day.
-const keyKept = 12 * time.Hour
+const (
+	// orderable is for how long an operation may have the provider charge a card. Who has waited longer has forgotten it, or
+	// has gone elsewhere: after that it is only looked for. It is far less than a day, for which the provider knows our keys.
+	orderable = 15 * time.Minute
+	// underway is how long a call may be on its way to the provider, with all that our client repeats of it: what is not
+	// there so long after the last one could have been made was not done.
+	underway = 3 * time.Minute
+)
 
 // carryOut has the payment provider do what an operation asks for, and ends the operation. When nobody knows whether
 // anything was done it has not ended, stays pending, and the error says so.
@@ -22,7 +29,11 @@ func (b *Billing) carryOut(ctx context.Context, o *operation) (account Account, 
 		return Account{}, false, err
 	}
 	subscription, err := b.ask(ctx, &account, o)
-	if err != nil && !errors.Permanent(err) && !refused(ctx, err) {
+	if stderrors.Is(err, ErrNoAccess) && !o.again {
+		// Asked again, it says nothing of what was done the time before.
+		err = errors.Unavailable("nothing was done: the payment provider lets the operator do nothing at the moment: " +
+			"call again later, with another idempotency_key if there is one").WithCause(err)
+	} else if err != nil && !errors.Permanent(err) && !refused(ctx, err) {
 		return Account{}, false, err
 	}
 	return b.finish(ctx, o, subscription, err)
@@ -56,8 +67,12 @@ func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subs
 		}
 		return s, err
 	}
+	if o.again && (account.Closed || b.now().Sub(o.created) > orderable) {
+		return b.lookFor(ctx, account, o)
+	}
 	if account.subscription != "" {
-		s, err := b.payments.ChangeSubscription(ctx, account.subscription, o.priceID, o.card, o.id+"/change")
+		s, err := b.payments.ChangeSubscription(ctx, account.subscription,
+			SubscriptionChange{PriceID: o.priceID, Card: o.card, Operation: o.id}, o.id+"/change")
 		if !noSubscription(err) {
 			return b.afresh(ctx, o, s, err)
 		}
@@ -65,19 +80,28 @@ func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subs
 	return b.create(ctx, account, o)
 }
 
-// create makes a subscription, unless it was made before for the same operation.
-func (b *Billing) create(ctx context.Context, account *Account, o *operation) (Subscription, error) {
-	key := o.id + "/create"
-	if o.again && b.now().Sub(o.created) > keyKept {
-		s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
-		if err != nil || s.ID != "" {
-			return b.afresh(ctx, o, s, err)
-		}
-		key += "-late"
+// lookFor finds out what was done for an operation that is not to be carried out any more.
+func (b *Billing) lookFor(ctx context.Context, account *Account, o *operation) (Subscription, error) {
+	s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
+	switch {
+	case err != nil:
+		return Subscription{}, err
+	case s.ID == "" && b.now().Sub(o.created) <= orderable+underway:
+		return Subscription{}, errors.Unavailable("nobody knows yet whether it was done: call again, with the same idempotency_key")
+	case s.ID == "":
+		return Subscription{}, errors.Conflict("",
+			"nothing was done, as the payment provider has not answered in time: subscribe again, with another idempotency_key")
+	case s.Status == Ended:
+		return Subscription{}, endedMeanwhile()
 	}
+	return s, nil
+}
+
+// create makes a subscription. Under the same key the provider makes it once.
+func (b *Billing) create(ctx context.Context, account *Account, o *operation) (Subscription, error) {
 	s, err := b.payments.Subscribe(ctx, NewSubscription{
 		CustomerID: o.customerID, ProvidersCustomer: account.stripeCustomer, PriceID: o.priceID, Card: o.card, Operation: o.id,
-	}, key)
+	}, o.id+"/create")
 	return b.afresh(ctx, o, s, err)
 }
 
@@ -88,9 +112,13 @@ func (b *Billing) afresh(ctx context.Context, o *operation, s Subscription, err 
 		s, err = b.payments.Subscription(ctx, s.ID)
 	}
 	if err == nil && s.Status == Ended || noSubscription(err) {
-		return Subscription{}, errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
+		return Subscription{}, endedMeanwhile()
 	}
 	return s, err
+}
+
+func endedMeanwhile() error {
+	return errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
 }
 
 func noSubscription(err error) bool {
