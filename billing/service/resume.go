@@ -16,7 +16,8 @@ const (
 	abandoned = 30 * time.Second
 	// resumeAtOnce is how much is seen to in one go.
 	resumeAtOnce = 50
-	// settling is how long the provider may take to end a subscription at its time before it is asked.
+	// settling is how long the provider may take to renew or end a subscription at its time before it is asked, and how long
+	// it is left alone after that.
 	settling = time.Hour
 	// kept is for how long idempotency keys and the ids of webhooks are remembered. Stripe repeats a webhook for three days.
 	kept = 30 * 24 * time.Hour
@@ -127,39 +128,52 @@ func (b *Billing) detach(ctx context.Context, id, cardID string) {
 	}
 }
 
-// EndPeriods looks for subscriptions that should have ended by now and have not, because a webhook was lost or there are
-// none, and asks the provider of each.
+// EndPeriods asks the provider about subscriptions that are paid for until an hour ago or longer: each has been renewed, has
+// failed to be or has ended, and the webhook that should have told of it was lost, or there are none. A subscription that
+// stays as it is, or cannot be asked about, is asked about again after an hour, and those that were not yet come first.
 func (b *Billing) EndPeriods(ctx context.Context) error {
 	if b.payments == nil {
 		return nil
 	}
-	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE cancel_at_period_end = 1 AND period_end < $1 ORDER BY period_end LIMIT $2`,
+	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts
+		WHERE subscription <> '' AND period_end < $1 AND updated < $1 AND looked < $1 ORDER BY looked, period_end LIMIT $2`,
 		b.now().Add(-settling).UnixMicro(), resumeAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
 		if err := b.endPeriod(ctx, id); err != nil {
-			logger.Warnf("Whether the subscription of customer %s has ended is asked later: %v", id, err)
+			logger.Warnf("How the subscription of customer %s is doing is asked later: %v", id, err)
 		}
 	}
 	return ctx.Err()
 }
 
 func (b *Billing) endPeriod(ctx context.Context, id string) error {
-	account, err := findAccount(ctx, b.db.Read(), id, "")
-	if err != nil || account.subscription == "" {
+	if err := b.looked(ctx, id); err != nil {
 		return err
 	}
-	s, err := b.payments.Subscription(ctx, account.subscription)
-	if noSubscription(err) {
-		s, err = Subscription{ID: account.subscription, Status: Ended}, nil
+	for range maxRounds {
+		account, err := findAccount(ctx, b.db.Read(), id, "")
+		if err != nil {
+			return err
+		}
+		effect, err := b.refresh(ctx, account, account.subscription)
+		if err != nil || effect == nil {
+			return err
+		}
+		if err := b.db.Tx(ctx, effect); !stderrors.Is(err, errChanged) {
+			return err
+		}
 	}
-	if err != nil || s.Status != Ended {
-		return err
-	}
+	return errChanged
+}
+
+// looked notes that the provider is asked about an account, before it is.
+func (b *Billing) looked(ctx context.Context, id string) error {
 	return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		return b.endSubscription(ctx, tx, id, s.ID)
+		_, err := tx.Exec(ctx, `UPDATE billing_accounts SET looked = $2 WHERE customer_id = $1`, id, b.now().UnixMicro())
+		return err
 	})
 }
 
