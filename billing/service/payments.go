@@ -65,7 +65,7 @@ type Status string
 const (
 	None    Status = "none"     // there is no subscription
 	Active  Status = "active"   // it is paid for
-	PastDue Status = "past_due" // a payment has failed and is tried again
+	PastDue Status = "past_due" // a payment has failed; it may be tried again
 	Ended   Status = "ended"    // it is over for good
 )
 

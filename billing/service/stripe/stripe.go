@@ -217,12 +217,13 @@ func subscription(s *api.Subscription, err error) (service.Subscription, error) 
 	return result, nil
 }
 
-// statusOf translates Stripe's statuses. What Stripe does not try to charge any more has ended.
+// statusOf translates Stripe's statuses. One that is unpaid is not charged any more and is alive all the same: its owner has it
+// until it is cancelled, and can pay for it with another card. Were it taken for ended, there would be a second one beside it.
 func statusOf(s api.SubscriptionStatus) service.Status {
 	switch s {
 	case api.SubscriptionStatusActive, api.SubscriptionStatusTrialing:
 		return service.Active
-	case api.SubscriptionStatusCanceled, api.SubscriptionStatusUnpaid, api.SubscriptionStatusIncompleteExpired:
+	case api.SubscriptionStatusCanceled, api.SubscriptionStatusIncompleteExpired:
 		return service.Ended
 	default:
 		return service.PastDue

@@ -199,7 +199,7 @@ func TestStatuses(t *testing.T) {
 	r, s := recording(t, http.StatusOK, "")
 	for theirs, ours := range map[string]service.Status{
 		"active": service.Active, "trialing": service.Active, "past_due": service.PastDue, "incomplete": service.PastDue,
-		"unpaid": service.Ended, "canceled": service.Ended, "incomplete_expired": service.Ended, "of the future": service.PastDue,
+		"unpaid": service.PastDue, "canceled": service.Ended, "incomplete_expired": service.Ended, "of the future": service.PastDue,
 	} {
 		r.answer = `{"id": "sub_1", "status": "` + theirs + `"}`
 		got, err := s.Subscription(t.Context(), "sub_1")
