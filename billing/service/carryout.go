@@ -44,15 +44,17 @@ func refused(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && errors.KindOf(err) == errors.KindInternal
 }
 
-// ask asks the payment provider, under names that come from the operation. The subscription is empty when there is none
-// after it.
+// ask asks the payment provider, under names that come from the operation, and about no subscription but the operation's. The
+// subscription is empty when there is none after it.
 func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subscription, error) {
 	switch {
+	case account.subscription != "" && account.subscription != o.subscription:
+		return Subscription{}, anotherMeanwhile()
 	case o.kind == cancel || o.kind == subscribe && o.priceID == "":
 		if account.subscription == "" {
 			return Subscription{}, nil
 		}
-		err := b.payments.CancelSubscription(ctx, account.subscription, o.id+"/cancel")
+		err := b.payments.CancelSubscription(ctx, o.subscription, o.id+"/cancel")
 		if noSubscription(err) {
 			err = nil
 		}
@@ -61,21 +63,30 @@ func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subs
 		if account.subscription == "" {
 			return Subscription{}, nil
 		}
-		s, err := b.payments.CancelAtPeriodEnd(ctx, account.subscription, o.id+"/cancel-at-period-end")
+		s, err := b.payments.CancelAtPeriodEnd(ctx, o.subscription, o.id+"/cancel-at-period-end")
 		if noSubscription(err) {
 			return Subscription{}, nil
 		}
 		return s, err
-	}
-	if o.again && (account.Closed || b.now().Sub(o.created) > orderable) {
+	case o.again && (account.Closed || account.subscription != o.subscription || b.now().Sub(o.created) > orderable):
 		return b.lookFor(ctx, account, o)
+	case account.subscription != o.subscription:
+		return Subscription{}, endedMeanwhile()
+	case o.subscription == "":
+		return b.create(ctx, account, o)
 	}
-	if account.subscription != "" {
-		s, err := b.payments.ChangeSubscription(ctx, account.subscription,
-			SubscriptionChange{PriceID: o.priceID, Card: o.card, Operation: o.id}, o.id+"/change")
-		if !noSubscription(err) {
-			return b.afresh(ctx, o, s, err)
-		}
+	s, err := b.payments.ChangeSubscription(ctx, o.subscription,
+		SubscriptionChange{PriceID: o.priceID, Card: o.card, Operation: o.id}, o.id+"/change")
+	if !noSubscription(err) {
+		return b.afresh(ctx, o, s, err)
+	}
+	// It has ended unknown to us, or somebody else has carried the operation out and it was cancelled after that.
+	current, err := findOperation(ctx, b.db.Read(), `id = $1`, o.id)
+	switch {
+	case err != nil:
+		return Subscription{}, errors.Unavailable("the operation cannot be read: call again, with the same idempotency_key").WithCause(err)
+	case current == nil || current.state != pending:
+		return Subscription{}, endedMeanwhile()
 	}
 	return b.create(ctx, account, o)
 }
@@ -121,6 +132,10 @@ func endedMeanwhile() error {
 	return errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
 }
 
+func anotherMeanwhile() error {
+	return errors.Conflict("", "there is another subscription by now: look at the account, and call again with another idempotency_key if need be")
+}
+
 func noSubscription(err error) bool {
 	e, ok := asError(err)
 	return ok && e.Kind == errors.KindNotFound && e.Field == "subscription"
@@ -130,8 +145,9 @@ func noSubscription(err error) bool {
 // the first does, and the others answer the same.
 func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refusal error) (account Account, ended bool, err error) {
 	var before *operation
+	var outcome error
 	err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		before = nil
+		before, outcome = nil, refusal
 		var err error
 		if account, err = b.lock(ctx, tx, o.customerID); err != nil {
 			return err
@@ -144,8 +160,11 @@ func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refu
 			before = current
 			return nil
 		}
-		if refusal != nil {
-			return endOperation(ctx, tx, o.id, failed, refusalOf(refusal))
+		if outcome == nil {
+			outcome = o.overtaken(&account, s)
+		}
+		if outcome != nil {
+			return endOperation(ctx, tx, o.id, failed, refusalOf(outcome))
 		}
 		tier := account.Tier
 		o.apply(&account, s)
@@ -160,10 +179,24 @@ func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refu
 	case before != nil:
 		account, err = before.replay()
 		return account, true, err
-	case refusal != nil:
-		return Account{}, true, refusal
+	case outcome != nil:
+		return Account{}, true, outcome
 	}
 	return account, true, nil
+}
+
+// overtaken says what keeps an account from what an operation has led to: it has not the subscription any more that it had when
+// the operation was begun.
+func (o *operation) overtaken(account *Account, s Subscription) error {
+	switch {
+	case account.subscription == o.subscription:
+		return nil
+	case account.subscription != "":
+		return anotherMeanwhile()
+	case s.ID != "" && s.ID == o.subscription:
+		return endedMeanwhile()
+	}
+	return nil
 }
 
 // apply gives an account what an operation has led to.

@@ -165,7 +165,7 @@ func (b *Billing) begin(ctx context.Context, fresh operation) (next *operation, 
 			return tryOperation(ctx, tx, next.id, now)
 		}
 		o := fresh
-		o.id, o.created, o.state = id.String(), now, pending
+		o.id, o.created, o.state, o.subscription = id.String(), now, pending, account.subscription
 		if o.key == "" {
 			o.key = o.id
 		}
