@@ -9,6 +9,7 @@ import (
 	"github.com/micro/micro/v3/service/logger"
 
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/errors"
 )
 
 const (
@@ -42,7 +43,7 @@ func (b *Billing) resumeOperations(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		if err := b.resume(ctx, id); err != nil {
-			logger.Warnf("An operation of customer %s is tried again later: %v", id, err)
+			logger.Warnf("An operation of customer %s is tried again later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()
@@ -66,10 +67,28 @@ func (b *Billing) resume(ctx context.Context, id string) error {
 	if err != nil || o == nil {
 		return err
 	}
-	if _, ended, err := b.carryOut(ctx, o); !ended {
+	_, ended, err := b.carryOut(ctx, o)
+	if !ended {
 		return err
 	}
+	logRefusal(o, err)
 	return nil
+}
+
+// logRefusal notes why an operation was refused that is not the caller's, who therefore does not learn of it.
+func logRefusal(o *operation, err error) {
+	if err != nil {
+		logger.Warnf("Operation %s of customer %s (%s) was refused: %s", o.id, o.customerID, o.kind, withCause(err))
+	}
+}
+
+// withCause is an error in words for the log: what it says to a caller, and why. A cause repeats nothing that the provider
+// has said in words.
+func withCause(err error) string {
+	if e, ok := stderrors.AsType[*errors.Error](err); ok && e.Cause != nil {
+		return fmt.Sprintf("%v: %v", e, e.Cause)
+	}
+	return err.Error()
 }
 
 // endClosed cancels the subscriptions of customers who are deleted.
@@ -80,7 +99,7 @@ func (b *Billing) endClosed(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		if _, err := b.CancelSubscription(ctx, id, false); err != nil {
-			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %v", id, err)
+			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()
@@ -124,7 +143,7 @@ func (b *Billing) detach(ctx context.Context, id, cardID string) {
 		})
 	}
 	if err != nil {
-		logger.Warnf("A card that customer %s has removed is detached later: %v", id, err)
+		logger.Warnf("A card that customer %s has removed is detached later: %s", id, withCause(err))
 	}
 }
 
@@ -143,7 +162,7 @@ func (b *Billing) EndPeriods(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		if err := b.endPeriod(ctx, id); err != nil {
-			logger.Warnf("How the subscription of customer %s is doing is asked later: %v", id, err)
+			logger.Warnf("How the subscription of customer %s is doing is asked later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()

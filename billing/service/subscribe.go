@@ -129,6 +129,7 @@ func (b *Billing) operate(ctx context.Context, fresh operation) (Account, error)
 		if own || !ended {
 			return account, err
 		}
+		logRefusal(next, err)
 	}
 	return Account{}, errors.Unavailable("other calls about the same subscription come first: call again with the same idempotency_key")
 }
