@@ -27,7 +27,8 @@ const (
 )
 
 // Resume ends what others have begun and not ended: operations, the subscriptions of customers who are deleted, and cards
-// that were removed and that the payment provider still has. What fails is tried again at the next call.
+// that were removed and that the payment provider still has. What fails is tried again at a later call, after what has waited
+// longer.
 func (b *Billing) Resume(ctx context.Context) error {
 	if b.payments == nil {
 		return nil
@@ -93,12 +94,17 @@ func withCause(err error) string {
 
 // endClosed cancels the subscriptions of customers who are deleted.
 func (b *Billing) endClosed(ctx context.Context) error {
-	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE closed = 1 AND subscription <> '' ORDER BY customer_id LIMIT $1`, resumeAtOnce)
+	ids, err := accountsOf(ctx, b.db.Read(),
+		`billing_accounts WHERE closed = 1 AND subscription <> '' ORDER BY looked, customer_id LIMIT $1`, resumeAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		if _, err := b.CancelSubscription(ctx, id, false); err != nil {
+		err := b.looked(ctx, id)
+		if err == nil {
+			_, err = b.CancelSubscription(ctx, id, false)
+		}
+		if err != nil {
 			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %s", id, withCause(err))
 		}
 	}
@@ -108,7 +114,7 @@ func (b *Billing) endClosed(ctx context.Context) error {
 // detachCards tells the provider of cards that were removed.
 func (b *Billing) detachCards(ctx context.Context) error {
 	rows, err := b.db.Read().Query(ctx, `
-		SELECT customer_id, card_id FROM billing_cards WHERE removed > 0 AND detached = 0 ORDER BY removed LIMIT $1`, resumeAtOnce)
+		SELECT customer_id, card_id FROM billing_cards WHERE removed > 0 AND detached = 0 ORDER BY tried, removed LIMIT $1`, resumeAtOnce)
 	if err != nil {
 		return fmt.Errorf("list removed cards: %w", err)
 	}
@@ -135,12 +141,18 @@ func (b *Billing) detach(ctx context.Context, id, cardID string) {
 	if b.payments == nil {
 		return
 	}
-	err := b.payments.DetachCard(ctx, cardID, "detach/"+id+"/"+cardID)
-	if err == nil {
-		err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-			_, err := tx.Exec(ctx, `UPDATE billing_cards SET detached = 1 WHERE customer_id = $1 AND card_id = $2`, id, cardID)
+	note := func(set string, value int64) error {
+		return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+			_, err := tx.Exec(ctx, `UPDATE billing_cards SET `+set+` = $3 WHERE customer_id = $1 AND card_id = $2`, id, cardID, value)
 			return err
 		})
+	}
+	err := note("tried", b.now().UnixMicro())
+	if err == nil {
+		err = b.payments.DetachCard(ctx, cardID, "detach/"+id+"/"+cardID)
+	}
+	if err == nil {
+		err = note("detached", 1)
 	}
 	if err != nil {
 		logger.Warnf("A card that customer %s has removed is detached later: %s", id, withCause(err))
