@@ -148,6 +148,13 @@ func (b *bank) get(id string) (*contract, error) {
 	return s, nil
 }
 
+func (b *bank) lives(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := b.get(id)
+	return err == nil
+}
+
 // fake is the bank as the core sees it.
 func (b *bank) fake() *fakes.FakePayments {
 	f := &fakes.FakePayments{}
@@ -199,6 +206,10 @@ func (b *bank) fake() *fakes.FakePayments {
 		return service.Subscription{}, nil
 	})
 	f.ChangeSubscriptionCalls(func(_ context.Context, id string, c service.SubscriptionChange, key string) (service.Subscription, error) {
+		// The client looks at it first, whatever was answered to the key before.
+		if !b.lives(id) {
+			return service.Subscription{}, errNone
+		}
 		return do(b, "change", key, func() (service.Subscription, error) {
 			s, err := b.get(id)
 			switch {

@@ -108,3 +108,20 @@ func TestEndDuringAChange(t *testing.T) {
 	require.Equal(t, "free none false", s.on(id))
 	require.Equal(t, []string{"pro>free"}, s.changes())
 }
+
+// A subscription that was made in the place of one that had ended is found, also when the news of that end comes first.
+func TestMadeInPlaceOfAnEndedOne(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	id, card, about := s.subscribed()
+	s.bank.set(about.Subscription, func(s *service.Subscription) { s.Status = service.Ended })
+	s.bank.fault = func(call, _ string) (bool, bool) { return false, call == "subscribe" }
+	_, err := s.subscribe(id, "team", card, "2")
+	requireError(t, err, errors.KindUnavailable, "away")
+	s.bank.fault = nil
+	require.NoError(t, s.tell(as(about, "evt_1", service.WebhookSubscriptionEnd)))
+	s.clock.Turn(time.Minute)
+	require.NoError(t, s.Resume(t.Context()))
+	require.Equal(t, "team active false", s.on(id))
+	require.Len(t, s.bank.live(id), 1)
+}

@@ -22,6 +22,7 @@ func TestResumeTakesTurns(t *testing.T) {
 			_, err := s.ListCards(t.Context(), id)
 			require.NoError(t, err)
 			s.bank.fault = func(string, string) (bool, bool) { return true, false }
+			s.clock.Turn(time.Second)
 			require.NoError(t, s.DeleteCard(t.Context(), id, removed))
 			s.bank.fault = nil
 			require.NoError(t, s.in(func(tx database.Querier) error { return s.Close(t.Context(), tx, id) }))
