@@ -208,7 +208,7 @@ type Account struct {
 	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
 	// The id of the tier that the customer is on.
 	Tier string `protobuf:"bytes,2,opt,name=tier,proto3" json:"tier,omitempty"`
-	// none: there is no subscription. active: it is paid for. past_due: the last payment has failed and is tried again;
+	// none: there is no subscription. active: it is paid for. past_due: the last payment has failed, and may be tried again;
 	// meanwhile the tier stays.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Until when the subscription is paid for. None without one.

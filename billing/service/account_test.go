@@ -90,28 +90,95 @@ func TestDeletedWhileSubscribing(t *testing.T) {
 	require.Equal(t, []string{"free>pro", "pro>free"}, s.changes())
 }
 
+// What no webhook has told of is found out.
 func TestEndPeriods(t *testing.T) {
 	each(t, func(t *testing.T, s *shop) {
-		id, card := s.customer()
-		_, err := s.subscribe(id, "pro", card, "1")
-		require.NoError(t, err)
-		account, err := s.CancelSubscription(t.Context(), id, true)
-		require.NoError(t, err)
-		sub := s.bank.live(id)[0].ID
-		require.NoError(t, s.EndPeriods(t.Context()))
-		require.Zero(t, s.payments.SubscriptionCallCount(), "it is not time")
-		s.clock.Turn(account.PeriodEnd.Sub(start) + 2*time.Hour)
-		require.NoError(t, s.EndPeriods(t.Context()))
-		require.Equal(t, 1, s.payments.SubscriptionCallCount())
-		require.Equal(t, "pro active true", s.on(id), "the provider says that it goes on")
-		s.bank.set(sub, func(s *service.Subscription) { s.Status = service.Ended })
-		s.outbox.take()
-		require.NoError(t, s.EndPeriods(t.Context()))
-		require.Equal(t, "free none false", s.on(id))
-		require.Equal(t, []string{"pro>free"}, s.changes())
-		require.NoError(t, s.EndPeriods(t.Context()))
-		require.Equal(t, 2, s.payments.SubscriptionCallCount())
+		for name, tc := range map[string]struct {
+			becomes func(s *service.Subscription)
+			want    string
+			changes []string
+		}{
+			"ended":       {func(s *service.Subscription) { s.Status = service.Ended }, "free none false", []string{"pro>free"}},
+			"unpaid":      {func(s *service.Subscription) { s.Status = service.PastDue }, "pro past_due false", nil},
+			"cancelled":   {func(s *service.Subscription) { s.CancelAtPeriodEnd = true }, "pro active true", nil},
+			"other price": {func(s *service.Subscription) { s.PriceID = "price_team" }, "team active false", []string{"pro>team"}},
+			"renewed":     {func(s *service.Subscription) { s.PeriodEnd = s.PeriodEnd.AddDate(0, 1, 0) }, "pro active false", nil},
+		} {
+			id, _, about := s.subscribed()
+			calls := s.payments.SubscriptionCallCount()
+			asked := func() int {
+				require.NoError(t, s.EndPeriods(t.Context()), name)
+				return s.payments.SubscriptionCallCount() - calls
+			}
+			end := s.clock.Now()
+			s.bank.set(about.Subscription, func(sub *service.Subscription) { sub.PeriodEnd = end })
+			require.NoError(t, s.tell(as(about, "evt_"+name, service.WebhookSubscription)))
+			calls++
+			require.Zero(t, asked(), "%s: it is not time", name)
+			s.clock.Turn(2 * time.Hour)
+			require.Equal(t, 1, asked(), name)
+			require.Equal(t, "pro active false", s.on(id), "%s: the provider says that it goes on", name)
+			s.clock.Turn(10 * time.Minute)
+			require.Equal(t, 1, asked(), "%s: once in an hour", name)
+			s.bank.set(about.Subscription, tc.becomes)
+			s.clock.Turn(2 * time.Hour)
+			require.Equal(t, 2, asked(), name)
+			require.Equal(t, tc.want, s.on(id), name)
+			require.Equal(t, tc.changes, s.changes(), name)
+			if name == "renewed" {
+				require.Greater(t, s.account(id).PeriodEnd, end)
+			}
+			// Out of the way of the next.
+			_, err := s.CancelSubscription(t.Context(), id, false)
+			require.NoError(t, err)
+			s.outbox.take()
+		}
 	})
+}
+
+// Many that cannot be asked about do not keep the rest from it.
+func TestEndPeriodsTakesTurns(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	asked := make(map[string]int)
+	s.payments.SubscriptionCalls(func(_ context.Context, id string) (service.Subscription, error) {
+		asked[id]++
+		return service.Subscription{}, errAway
+	})
+	for range 60 {
+		s.subscribed()
+	}
+	s.clock.Turn(40 * 24 * time.Hour)
+	for _, want := range []int{50, 60, 60} {
+		require.NoError(t, s.EndPeriods(t.Context()))
+		require.Len(t, asked, want)
+	}
+	s.clock.Turn(2 * time.Hour)
+	require.NoError(t, s.EndPeriods(t.Context()))
+	total := 0
+	for _, n := range asked {
+		total += n
+	}
+	require.Equal(t, 110, total)
+}
+
+// What changes while the provider is asked is not undone by what it said before.
+func TestEndPeriodsDuringAChange(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	id, _, about := s.subscribed()
+	real := s.payments.SubscriptionStub
+	s.payments.SubscriptionCalls(func(ctx context.Context, sub string) (service.Subscription, error) {
+		answer, err := real(ctx, sub)
+		if s.payments.SubscriptionCallCount() == 1 {
+			require.NoError(t, s.tell(as(about, "evt_1", service.WebhookSubscriptionEnd)))
+		}
+		return answer, err
+	})
+	s.clock.Turn(40 * 24 * time.Hour)
+	require.NoError(t, s.EndPeriods(t.Context()))
+	require.Equal(t, "free none false", s.on(id))
+	require.Equal(t, 1, s.payments.SubscriptionCallCount())
 }
 
 // Keys are remembered for 30 days, and operations that have not ended for as long as it takes.
@@ -133,8 +200,16 @@ func TestSweep(t *testing.T) {
 		require.Equal(t, []int{1, 0}, []int{s.rows("billing_operations"), s.rows("billing_webhooks")})
 		s.bank.fault = nil
 		require.NoError(t, s.Resume(t.Context()))
-		require.Equal(t, "team active false", s.on(id))
+		require.Equal(t, "pro active false", s.on(id), "nobody wants it any more")
+		require.Zero(t, s.pending())
+		require.NoError(t, s.Sweep(t.Context()))
+		require.Zero(t, s.rows("billing_operations"))
 	})
+}
+
+func (s *shop) pending() int {
+	s.t.Helper()
+	return s.rows("billing_operations WHERE state = 'pending'")
 }
 
 func (s *shop) rows(table string) int {

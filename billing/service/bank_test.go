@@ -148,6 +148,13 @@ func (b *bank) get(id string) (*contract, error) {
 	return s, nil
 }
 
+func (b *bank) lives(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := b.get(id)
+	return err == nil
+}
+
 // fake is the bank as the core sees it.
 func (b *bank) fake() *fakes.FakePayments {
 	f := &fakes.FakePayments{}
@@ -198,16 +205,20 @@ func (b *bank) fake() *fakes.FakePayments {
 		}
 		return service.Subscription{}, nil
 	})
-	f.ChangeSubscriptionCalls(func(_ context.Context, id, price, card, key string) (service.Subscription, error) {
+	f.ChangeSubscriptionCalls(func(_ context.Context, id string, c service.SubscriptionChange, key string) (service.Subscription, error) {
+		// The client looks at it first, whatever was answered to the key before.
+		if !b.lives(id) {
+			return service.Subscription{}, errNone
+		}
 		return do(b, "change", key, func() (service.Subscription, error) {
 			s, err := b.get(id)
 			switch {
 			case err != nil:
 				return service.Subscription{}, err
-			case b.declined[card]:
+			case b.declined[c.Card]:
 				return service.Subscription{}, errDeclined
 			}
-			s.PriceID, s.card, s.CancelAtPeriodEnd, s.Status = price, card, false, service.Active
+			s.PriceID, s.card, s.operation, s.CancelAtPeriodEnd, s.Status = c.PriceID, c.Card, c.Operation, false, service.Active
 			return s.Subscription, nil
 		})
 	})

@@ -103,3 +103,11 @@ func TestEveryTierIsListedInOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestMigrationsCanBeTakenBack(t *testing.T) {
+	each(t, func(t *testing.T, s *shop) {
+		require.NoError(t, s.db.Down(t.Context()))
+		require.NoError(t, s.db.Up(t.Context()))
+		s.subscribed()
+	})
+}

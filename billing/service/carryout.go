@@ -2,14 +2,21 @@ package service
 
 import (
 	"context"
+	stderrors "errors"
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/errors"
 )
 
-// keyKept is for how long a key of the payment provider's is sure to be known there: it forgets them after a day.
-const keyKept = 12 * time.Hour
+const (
+	// orderable is for how long an operation may have the provider charge a card. Who has waited longer has forgotten it, or
+	// has gone elsewhere: after that it is only looked for. It is far less than a day, for which the provider knows our keys.
+	orderable = 15 * time.Minute
+	// underway is how long a call may be on its way to the provider, with all that our client repeats of it: what is not
+	// there so long after the last one could have been made was not done.
+	underway = 3 * time.Minute
+)
 
 // carryOut has the payment provider do what an operation asks for, and ends the operation. When nobody knows whether
 // anything was done it has not ended, stays pending, and the error says so.
@@ -22,7 +29,11 @@ func (b *Billing) carryOut(ctx context.Context, o *operation) (account Account, 
 		return Account{}, false, err
 	}
 	subscription, err := b.ask(ctx, &account, o)
-	if err != nil && !errors.Permanent(err) && !refused(ctx, err) {
+	if stderrors.Is(err, ErrNoAccess) && !o.again {
+		// Asked again, it says nothing of what was done the time before.
+		err = errors.Unavailable("nothing was done: the payment provider lets the operator do nothing at the moment: " +
+			"call again later, with another idempotency_key if there is one").WithCause(err)
+	} else if err != nil && !errors.Permanent(err) && !refused(ctx, err) {
 		return Account{}, false, err
 	}
 	return b.finish(ctx, o, subscription, err)
@@ -33,15 +44,17 @@ func refused(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && errors.KindOf(err) == errors.KindInternal
 }
 
-// ask asks the payment provider, under names that come from the operation. The subscription is empty when there is none
-// after it.
+// ask asks the payment provider, under names that come from the operation, and about no subscription but the operation's. The
+// subscription is empty when there is none after it.
 func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subscription, error) {
 	switch {
+	case account.subscription != "" && account.subscription != o.subscription:
+		return Subscription{}, anotherMeanwhile()
 	case o.kind == cancel || o.kind == subscribe && o.priceID == "":
 		if account.subscription == "" {
 			return Subscription{}, nil
 		}
-		err := b.payments.CancelSubscription(ctx, account.subscription, o.id+"/cancel")
+		err := b.payments.CancelSubscription(ctx, o.subscription, o.id+"/cancel")
 		if noSubscription(err) {
 			err = nil
 		}
@@ -50,34 +63,56 @@ func (b *Billing) ask(ctx context.Context, account *Account, o *operation) (Subs
 		if account.subscription == "" {
 			return Subscription{}, nil
 		}
-		s, err := b.payments.CancelAtPeriodEnd(ctx, account.subscription, o.id+"/cancel-at-period-end")
+		s, err := b.payments.CancelAtPeriodEnd(ctx, o.subscription, o.id+"/cancel-at-period-end")
 		if noSubscription(err) {
 			return Subscription{}, nil
 		}
 		return s, err
+	case o.again && (account.Closed || account.subscription != o.subscription || b.now().Sub(o.created) > orderable):
+		return b.lookFor(ctx, account, o)
+	case account.subscription != o.subscription:
+		return Subscription{}, endedMeanwhile()
+	case o.subscription == "":
+		return b.create(ctx, account, o)
 	}
-	if account.subscription != "" {
-		s, err := b.payments.ChangeSubscription(ctx, account.subscription, o.priceID, o.card, o.id+"/change")
-		if !noSubscription(err) {
-			return b.afresh(ctx, o, s, err)
-		}
+	s, err := b.payments.ChangeSubscription(ctx, o.subscription,
+		SubscriptionChange{PriceID: o.priceID, Card: o.card, Operation: o.id}, o.id+"/change")
+	if !noSubscription(err) {
+		return b.afresh(ctx, o, s, err)
+	}
+	// It has ended unknown to us, or somebody else has carried the operation out and it was cancelled after that.
+	current, err := findOperation(ctx, b.db.Read(), `id = $1`, o.id)
+	switch {
+	case err != nil:
+		return Subscription{}, errors.Unavailable("the operation cannot be read: call again, with the same idempotency_key").WithCause(err)
+	case current == nil || current.state != pending:
+		return Subscription{}, endedMeanwhile()
 	}
 	return b.create(ctx, account, o)
 }
 
-// create makes a subscription, unless it was made before for the same operation.
-func (b *Billing) create(ctx context.Context, account *Account, o *operation) (Subscription, error) {
-	key := o.id + "/create"
-	if o.again && b.now().Sub(o.created) > keyKept {
-		s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
-		if err != nil || s.ID != "" {
-			return b.afresh(ctx, o, s, err)
-		}
-		key += "-late"
+// lookFor finds out what was done for an operation that is not to be carried out any more.
+func (b *Billing) lookFor(ctx context.Context, account *Account, o *operation) (Subscription, error) {
+	s, err := b.payments.FindSubscription(ctx, account.stripeCustomer, o.id)
+	switch {
+	case err != nil:
+		return Subscription{}, err
+	case s.ID == "" && b.now().Sub(o.created) <= orderable+underway:
+		return Subscription{}, errors.Unavailable("nobody knows yet whether it was done: call again, with the same idempotency_key")
+	case s.ID == "":
+		return Subscription{}, errors.Conflict("",
+			"nothing was done, as the payment provider has not answered in time: subscribe again, with another idempotency_key")
+	case s.Status == Ended:
+		return Subscription{}, endedMeanwhile()
 	}
+	return s, nil
+}
+
+// create makes a subscription. Under the same key the provider makes it once.
+func (b *Billing) create(ctx context.Context, account *Account, o *operation) (Subscription, error) {
 	s, err := b.payments.Subscribe(ctx, NewSubscription{
 		CustomerID: o.customerID, ProvidersCustomer: account.stripeCustomer, PriceID: o.priceID, Card: o.card, Operation: o.id,
-	}, key)
+	}, o.id+"/create")
 	return b.afresh(ctx, o, s, err)
 }
 
@@ -88,9 +123,17 @@ func (b *Billing) afresh(ctx context.Context, o *operation, s Subscription, err 
 		s, err = b.payments.Subscription(ctx, s.ID)
 	}
 	if err == nil && s.Status == Ended || noSubscription(err) {
-		return Subscription{}, errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
+		return Subscription{}, endedMeanwhile()
 	}
 	return s, err
+}
+
+func endedMeanwhile() error {
+	return errors.Conflict("", "the subscription has ended meanwhile: subscribe again, with another idempotency_key")
+}
+
+func anotherMeanwhile() error {
+	return errors.Conflict("", "there is another subscription by now: look at the account, and call again with another idempotency_key if need be")
 }
 
 func noSubscription(err error) bool {
@@ -102,8 +145,9 @@ func noSubscription(err error) bool {
 // the first does, and the others answer the same.
 func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refusal error) (account Account, ended bool, err error) {
 	var before *operation
+	var outcome error
 	err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		before = nil
+		before, outcome = nil, refusal
 		var err error
 		if account, err = b.lock(ctx, tx, o.customerID); err != nil {
 			return err
@@ -116,8 +160,11 @@ func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refu
 			before = current
 			return nil
 		}
-		if refusal != nil {
-			return endOperation(ctx, tx, o.id, failed, refusalOf(refusal))
+		if outcome == nil {
+			outcome = o.overtaken(&account, s)
+		}
+		if outcome != nil {
+			return endOperation(ctx, tx, o.id, failed, refusalOf(outcome))
 		}
 		tier := account.Tier
 		o.apply(&account, s)
@@ -132,10 +179,24 @@ func (b *Billing) finish(ctx context.Context, o *operation, s Subscription, refu
 	case before != nil:
 		account, err = before.replay()
 		return account, true, err
-	case refusal != nil:
-		return Account{}, true, refusal
+	case outcome != nil:
+		return Account{}, true, outcome
 	}
 	return account, true, nil
+}
+
+// overtaken says what keeps an account from what an operation has led to: it has not the subscription any more that it had when
+// the operation was begun.
+func (o *operation) overtaken(account *Account, s Subscription) error {
+	switch {
+	case account.subscription == o.subscription:
+		return nil
+	case account.subscription != "":
+		return anotherMeanwhile()
+	case s.ID != "" && s.ID == o.subscription:
+		return endedMeanwhile()
+	}
+	return nil
 }
 
 // apply gives an account what an operation has led to.

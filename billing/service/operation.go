@@ -43,9 +43,11 @@ type operation struct {
 	priceID    string // of subscribe; empty when the tier costs nothing
 	card       string // of subscribe; empty when the tier costs nothing
 	callerID   string
-	state      operationState
-	answer     string
-	created    time.Time
+	// subscription is the one that the customer had when it was begun, which it is about; empty when they had none.
+	subscription string
+	state        operationState
+	answer       string
+	created      time.Time
 	// again says that somebody may have begun it before.
 	again bool
 }
@@ -101,13 +103,15 @@ func (o *operation) replay() (Account, error) {
 	return account, nil
 }
 
-const operationColumns = `id, customer_id, idempotency_key, digest, kind, tier, price_id, card, caller_id, state, answer, created`
+const operationColumns = `id, customer_id, idempotency_key, digest, kind, tier, price_id, card, caller_id, state, answer, created,
+	subscription`
 
 func insertOperation(ctx context.Context, tx database.Querier, o *operation) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO billing_operations (`+operationColumns+`, tried)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)`,
-		o.id, o.customerID, o.key, o.digest, o.kind, o.tier, o.priceID, o.card, o.callerID, o.state, o.answer, o.created.UnixMicro())
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12)`,
+		o.id, o.customerID, o.key, o.digest, o.kind, o.tier, o.priceID, o.card, o.callerID, o.state, o.answer, o.created.UnixMicro(),
+		o.subscription)
 	if err != nil {
 		return fmt.Errorf("insert an operation: %w", err)
 	}
@@ -119,7 +123,8 @@ func findOperation(ctx context.Context, q database.Reader, where string, args ..
 	var o operation
 	var created int64
 	err := q.QueryRow(ctx, `SELECT `+operationColumns+` FROM billing_operations WHERE `+where, args...).
-		Scan(&o.id, &o.customerID, &o.key, &o.digest, &o.kind, &o.tier, &o.priceID, &o.card, &o.callerID, &o.state, &o.answer, &created)
+		Scan(&o.id, &o.customerID, &o.key, &o.digest, &o.kind, &o.tier, &o.priceID, &o.card, &o.callerID, &o.state, &o.answer, &created,
+			&o.subscription)
 	if stderrors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

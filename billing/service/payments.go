@@ -2,15 +2,20 @@ package service
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// ErrNoAccess is the cause of an Unavailable error when the provider does not take our key, or not for this call: this call
+// has done nothing, whatever one before it under the same key has.
+var ErrNoAccess = errors.New("the payment provider refuses the key of the operator's account")
 
 // Payments is what billing needs of the payment provider. Every call that changes something there has a key: a call with the
 // same key and the same arguments is the same call, whoever makes it, and has its effect once, for a day at least.
 //
 // Errors are those of pkg/errors. A card that is declined is PaymentRequired. NotFound names the field "card_id" or
-// "subscription". Unavailable means that nobody knows whether anything was done: the call is to be made again. Any other
-// error is a refusal, and nothing was done.
+// "subscription". Unavailable means that nobody knows whether anything was done: the call is to be made again; but see
+// ErrNoAccess. Any other error is a refusal, and nothing was done.
 type Payments interface {
 	// CreateCustomer makes the provider's own customer for one of ours and returns its id.
 	CreateCustomer(ctx context.Context, customerID, key string) (string, error)
@@ -22,10 +27,11 @@ type Payments interface {
 	DetachCard(ctx context.Context, card, key string) error
 	// Subscribe makes a subscription, and has the card pay for its first month.
 	Subscribe(ctx context.Context, s NewSubscription, key string) (Subscription, error)
-	// FindSubscription returns the subscription that was made for an operation; one without an id when there is none.
+	// FindSubscription returns the subscription that was made for an operation, or was last changed for it, as it is now; one
+	// without an id when there is none.
 	FindSubscription(ctx context.Context, providersCustomer, operation string) (Subscription, error)
 	// ChangeSubscription gives a subscription another price and another card, and lets it go on after what is paid for.
-	ChangeSubscription(ctx context.Context, id, priceID, card, key string) (Subscription, error)
+	ChangeSubscription(ctx context.Context, id string, c SubscriptionChange, key string) (Subscription, error)
 	// CancelAtPeriodEnd lets a subscription end when what is paid for does.
 	CancelAtPeriodEnd(ctx context.Context, id, key string) (Subscription, error)
 	// CancelSubscription ends a subscription at once.
@@ -44,6 +50,14 @@ type NewSubscription struct {
 	Operation string
 }
 
+// SubscriptionChange describes what a subscription is to become.
+type SubscriptionChange struct {
+	PriceID string
+	Card    string
+	// Operation is what FindSubscription finds it by from then on.
+	Operation string
+}
+
 // Status is how a subscription is doing.
 type Status string
 
@@ -51,7 +65,7 @@ type Status string
 const (
 	None    Status = "none"     // there is no subscription
 	Active  Status = "active"   // it is paid for
-	PastDue Status = "past_due" // a payment has failed and is tried again
+	PastDue Status = "past_due" // a payment has failed; it may be tried again
 	Ended   Status = "ended"    // it is over for good
 )
 

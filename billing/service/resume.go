@@ -9,6 +9,7 @@ import (
 	"github.com/micro/micro/v3/service/logger"
 
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/errors"
 )
 
 const (
@@ -16,7 +17,8 @@ const (
 	abandoned = 30 * time.Second
 	// resumeAtOnce is how much is seen to in one go.
 	resumeAtOnce = 50
-	// settling is how long the provider may take to end a subscription at its time before it is asked.
+	// settling is how long the provider may take to renew or end a subscription at its time before it is asked, and how long
+	// it is left alone after that.
 	settling = time.Hour
 	// kept is for how long idempotency keys and the ids of webhooks are remembered. Stripe repeats a webhook for three days.
 	kept = 30 * 24 * time.Hour
@@ -25,7 +27,8 @@ const (
 )
 
 // Resume ends what others have begun and not ended: operations, the subscriptions of customers who are deleted, and cards
-// that were removed and that the payment provider still has. What fails is tried again at the next call.
+// that were removed and that the payment provider still has. What fails is tried again at a later call, after what has waited
+// longer.
 func (b *Billing) Resume(ctx context.Context) error {
 	if b.payments == nil {
 		return nil
@@ -41,7 +44,7 @@ func (b *Billing) resumeOperations(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		if err := b.resume(ctx, id); err != nil {
-			logger.Warnf("An operation of customer %s is tried again later: %v", id, err)
+			logger.Warnf("An operation of customer %s is tried again later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()
@@ -65,21 +68,44 @@ func (b *Billing) resume(ctx context.Context, id string) error {
 	if err != nil || o == nil {
 		return err
 	}
-	if _, ended, err := b.carryOut(ctx, o); !ended {
+	_, ended, err := b.carryOut(ctx, o)
+	if !ended {
 		return err
 	}
+	logRefusal(o, err)
 	return nil
+}
+
+// logRefusal notes why an operation was refused that is not the caller's, who therefore does not learn of it.
+func logRefusal(o *operation, err error) {
+	if err != nil {
+		logger.Warnf("Operation %s of customer %s (%s) was refused: %s", o.id, o.customerID, o.kind, withCause(err))
+	}
+}
+
+// withCause is an error in words for the log: what it says to a caller, and why. A cause repeats nothing that the provider
+// has said in words.
+func withCause(err error) string {
+	if e, ok := stderrors.AsType[*errors.Error](err); ok && e.Cause != nil {
+		return fmt.Sprintf("%v: %v", e, e.Cause)
+	}
+	return err.Error()
 }
 
 // endClosed cancels the subscriptions of customers who are deleted.
 func (b *Billing) endClosed(ctx context.Context) error {
-	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE closed = 1 AND subscription <> '' ORDER BY customer_id LIMIT $1`, resumeAtOnce)
+	ids, err := accountsOf(ctx, b.db.Read(),
+		`billing_accounts WHERE closed = 1 AND subscription <> '' ORDER BY looked, customer_id LIMIT $1`, resumeAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		if _, err := b.CancelSubscription(ctx, id, false); err != nil {
-			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %v", id, err)
+		err := b.looked(ctx, id)
+		if err == nil {
+			_, err = b.CancelSubscription(ctx, id, false)
+		}
+		if err != nil {
+			logger.Warnf("The subscription of customer %s, who is deleted, is cancelled later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()
@@ -88,7 +114,7 @@ func (b *Billing) endClosed(ctx context.Context) error {
 // detachCards tells the provider of cards that were removed.
 func (b *Billing) detachCards(ctx context.Context) error {
 	rows, err := b.db.Read().Query(ctx, `
-		SELECT customer_id, card_id FROM billing_cards WHERE removed > 0 AND detached = 0 ORDER BY removed LIMIT $1`, resumeAtOnce)
+		SELECT customer_id, card_id FROM billing_cards WHERE removed > 0 AND detached = 0 ORDER BY tried, removed LIMIT $1`, resumeAtOnce)
 	if err != nil {
 		return fmt.Errorf("list removed cards: %w", err)
 	}
@@ -115,51 +141,70 @@ func (b *Billing) detach(ctx context.Context, id, cardID string) {
 	if b.payments == nil {
 		return
 	}
-	err := b.payments.DetachCard(ctx, cardID, "detach/"+id+"/"+cardID)
-	if err == nil {
-		err = b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-			_, err := tx.Exec(ctx, `UPDATE billing_cards SET detached = 1 WHERE customer_id = $1 AND card_id = $2`, id, cardID)
+	note := func(set string, value int64) error {
+		return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
+			_, err := tx.Exec(ctx, `UPDATE billing_cards SET `+set+` = $3 WHERE customer_id = $1 AND card_id = $2`, id, cardID, value)
 			return err
 		})
 	}
+	err := note("tried", b.now().UnixMicro())
+	if err == nil {
+		err = b.payments.DetachCard(ctx, cardID, "detach/"+id+"/"+cardID)
+	}
+	if err == nil {
+		err = note("detached", 1)
+	}
 	if err != nil {
-		logger.Warnf("A card that customer %s has removed is detached later: %v", id, err)
+		logger.Warnf("A card that customer %s has removed is detached later: %s", id, withCause(err))
 	}
 }
 
-// EndPeriods looks for subscriptions that should have ended by now and have not, because a webhook was lost or there are
-// none, and asks the provider of each.
+// EndPeriods asks the provider about subscriptions that are paid for until an hour ago or longer: each has been renewed, has
+// failed to be or has ended, and the webhook that should have told of it was lost, or there are none. A subscription that
+// stays as it is, or cannot be asked about, is asked about again after an hour, and those that were not yet come first.
 func (b *Billing) EndPeriods(ctx context.Context) error {
 	if b.payments == nil {
 		return nil
 	}
-	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts WHERE cancel_at_period_end = 1 AND period_end < $1 ORDER BY period_end LIMIT $2`,
+	ids, err := accountsOf(ctx, b.db.Read(), `billing_accounts
+		WHERE subscription <> '' AND period_end < $1 AND updated < $1 AND looked < $1 ORDER BY looked, period_end LIMIT $2`,
 		b.now().Add(-settling).UnixMicro(), resumeAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
 		if err := b.endPeriod(ctx, id); err != nil {
-			logger.Warnf("Whether the subscription of customer %s has ended is asked later: %v", id, err)
+			logger.Warnf("How the subscription of customer %s is doing is asked later: %s", id, withCause(err))
 		}
 	}
 	return ctx.Err()
 }
 
 func (b *Billing) endPeriod(ctx context.Context, id string) error {
-	account, err := findAccount(ctx, b.db.Read(), id, "")
-	if err != nil || account.subscription == "" {
+	if err := b.looked(ctx, id); err != nil {
 		return err
 	}
-	s, err := b.payments.Subscription(ctx, account.subscription)
-	if noSubscription(err) {
-		s, err = Subscription{ID: account.subscription, Status: Ended}, nil
+	for range maxRounds {
+		account, err := findAccount(ctx, b.db.Read(), id, "")
+		if err != nil {
+			return err
+		}
+		effect, err := b.refresh(ctx, account, account.subscription)
+		if err != nil || effect == nil {
+			return err
+		}
+		if err := b.db.Tx(ctx, effect); !stderrors.Is(err, errChanged) {
+			return err
+		}
 	}
-	if err != nil || s.Status != Ended {
-		return err
-	}
+	return errChanged
+}
+
+// looked notes that the provider is asked about an account, before it is.
+func (b *Billing) looked(ctx context.Context, id string) error {
 	return b.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		return b.endSubscription(ctx, tx, id, s.ID)
+		_, err := tx.Exec(ctx, `UPDATE billing_accounts SET looked = $2 WHERE customer_id = $1`, id, b.now().UnixMicro())
+		return err
 	})
 }
 

@@ -129,6 +129,7 @@ func (b *Billing) operate(ctx context.Context, fresh operation) (Account, error)
 		if own || !ended {
 			return account, err
 		}
+		logRefusal(next, err)
 	}
 	return Account{}, errors.Unavailable("other calls about the same subscription come first: call again with the same idempotency_key")
 }
@@ -165,7 +166,7 @@ func (b *Billing) begin(ctx context.Context, fresh operation) (next *operation, 
 			return tryOperation(ctx, tx, next.id, now)
 		}
 		o := fresh
-		o.id, o.created, o.state = id.String(), now, pending
+		o.id, o.created, o.state, o.subscription = id.String(), now, pending, account.subscription
 		if o.key == "" {
 			o.key = o.id
 		}

@@ -36,6 +36,12 @@ func Customers(core Core) (events.Consumer, error) {
 			if slices.Contains(m.Updated.GetFields(), "status") && m.Customer.GetStatus() != inactive {
 				return core.Reopen(ctx, tx, m.Customer.GetId())
 			}
+		case customersevents.EventType_EventTypeUnbanned:
+			// They get back what they were, and may have been deleted.
+			if m.Customer.GetStatus() == inactive {
+				return core.Close(ctx, tx, m.Customer.GetId())
+			}
+			return core.Reopen(ctx, tx, m.Customer.GetId())
 		}
 		return nil
 	}

@@ -30,6 +30,12 @@ func TestCustomers(t *testing.T) {
 	of := func(kind customersevents.EventType) *customersevents.Event {
 		return &customersevents.Event{Type: kind, Customer: &customersevents.Customer{Id: jane}}
 	}
+	unbanned := func(status string) *customersevents.Event {
+		return &customersevents.Event{
+			Type: customersevents.EventType_EventTypeUnbanned, Customer: &customersevents.Customer{Id: jane, Status: status},
+			Unbanned: &customersevents.Unbanned{},
+		}
+	}
 	for name, tc := range map[string]struct {
 		event               *customersevents.Event
 		open, close, reopen int
@@ -39,6 +45,8 @@ func TestCustomers(t *testing.T) {
 		"another name":        {updated("active", "name"), 0, 0, 0},
 		"back":                {updated("active", "name", "status"), 0, 0, 1},
 		"inactive by update":  {updated("inactive", "status"), 0, 0, 0},
+		"unbanned":            {unbanned("active"), 0, 0, 1},
+		"unbanned, deleted":   {unbanned("inactive"), 0, 1, 0},
 		"our own":             {of(customersevents.EventType_EventTypeSubscriptionChanged), 0, 0, 0},
 		"of a type not known": {of(customersevents.EventType(999)), 0, 0, 0},
 	} {

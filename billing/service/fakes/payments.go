@@ -51,14 +51,13 @@ type FakePayments struct {
 		result1 []service.Card
 		result2 error
 	}
-	ChangeSubscriptionStub        func(context.Context, string, string, string, string) (service.Subscription, error)
+	ChangeSubscriptionStub        func(context.Context, string, service.SubscriptionChange, string) (service.Subscription, error)
 	changeSubscriptionMutex       sync.RWMutex
 	changeSubscriptionArgsForCall []struct {
 		arg1 context.Context
 		arg2 string
-		arg3 string
+		arg3 service.SubscriptionChange
 		arg4 string
-		arg5 string
 	}
 	changeSubscriptionReturns struct {
 		result1 service.Subscription
@@ -354,22 +353,21 @@ func (fake *FakePayments) CardsReturnsOnCall(i int, result1 []service.Card, resu
 	}{result1, result2}
 }
 
-func (fake *FakePayments) ChangeSubscription(arg1 context.Context, arg2 string, arg3 string, arg4 string, arg5 string) (service.Subscription, error) {
+func (fake *FakePayments) ChangeSubscription(arg1 context.Context, arg2 string, arg3 service.SubscriptionChange, arg4 string) (service.Subscription, error) {
 	fake.changeSubscriptionMutex.Lock()
 	ret, specificReturn := fake.changeSubscriptionReturnsOnCall[len(fake.changeSubscriptionArgsForCall)]
 	fake.changeSubscriptionArgsForCall = append(fake.changeSubscriptionArgsForCall, struct {
 		arg1 context.Context
 		arg2 string
-		arg3 string
+		arg3 service.SubscriptionChange
 		arg4 string
-		arg5 string
-	}{arg1, arg2, arg3, arg4, arg5})
+	}{arg1, arg2, arg3, arg4})
 	stub := fake.ChangeSubscriptionStub
 	fakeReturns := fake.changeSubscriptionReturns
-	fake.recordInvocation("ChangeSubscription", []interface{}{arg1, arg2, arg3, arg4, arg5})
+	fake.recordInvocation("ChangeSubscription", []interface{}{arg1, arg2, arg3, arg4})
 	fake.changeSubscriptionMutex.Unlock()
 	if stub != nil {
-		return stub(arg1, arg2, arg3, arg4, arg5)
+		return stub(arg1, arg2, arg3, arg4)
 	}
 	if specificReturn {
 		return ret.result1, ret.result2
@@ -383,17 +381,17 @@ func (fake *FakePayments) ChangeSubscriptionCallCount() int {
 	return len(fake.changeSubscriptionArgsForCall)
 }
 
-func (fake *FakePayments) ChangeSubscriptionCalls(stub func(context.Context, string, string, string, string) (service.Subscription, error)) {
+func (fake *FakePayments) ChangeSubscriptionCalls(stub func(context.Context, string, service.SubscriptionChange, string) (service.Subscription, error)) {
 	fake.changeSubscriptionMutex.Lock()
 	defer fake.changeSubscriptionMutex.Unlock()
 	fake.ChangeSubscriptionStub = stub
 }
 
-func (fake *FakePayments) ChangeSubscriptionArgsForCall(i int) (context.Context, string, string, string, string) {
+func (fake *FakePayments) ChangeSubscriptionArgsForCall(i int) (context.Context, string, service.SubscriptionChange, string) {
 	fake.changeSubscriptionMutex.RLock()
 	defer fake.changeSubscriptionMutex.RUnlock()
 	argsForCall := fake.changeSubscriptionArgsForCall[i]
-	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4, argsForCall.arg5
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
 }
 
 func (fake *FakePayments) ChangeSubscriptionReturns(result1 service.Subscription, result2 error) {

@@ -1,8 +1,8 @@
 // Package stripe is how billing speaks to Stripe, and to what stands in for it. It knows Stripe's API and its errors, and
 // nothing of tiers or accounts.
 //
-// What fails on the way, or because Stripe has too much to do or does not know the key, is Unavailable: nobody knows then
-// whether it was done, and the same call has to be made again. Stripe answers a call whose key it knows as it did the first
+// What fails on the way, or because Stripe has too much to do, is Unavailable: nobody knows then whether it was done, and the
+// same call has to be made again. So is what Stripe does not let the operator do, with service.ErrNoAccess as the cause. Stripe answers a call whose key it knows as it did the first
 // time, for a day. Nothing that Stripe says of an error in words is passed on or logged: it may repeat what it was sent.
 package stripe
 
@@ -169,7 +169,7 @@ func (s *Stripe) FindSubscription(ctx context.Context, stripeCustomer, operation
 }
 
 // ChangeSubscription implements service.Payments. A subscription of ours has one item.
-func (s *Stripe) ChangeSubscription(ctx context.Context, id, priceID, card, key string) (service.Subscription, error) {
+func (s *Stripe) ChangeSubscription(ctx context.Context, id string, c service.SubscriptionChange, key string) (service.Subscription, error) {
 	current, err := s.api.Subscriptions.Get(id, &api.SubscriptionParams{Params: api.Params{Context: ctx}})
 	if err != nil {
 		return service.Subscription{}, translate(err)
@@ -177,11 +177,13 @@ func (s *Stripe) ChangeSubscription(ctx context.Context, id, priceID, card, key 
 	if statusOf(current.Status) == service.Ended || current.Items == nil || len(current.Items.Data) == 0 {
 		return service.Subscription{}, errors.NotFound("subscription", "it has ended")
 	}
-	return subscription(s.api.Subscriptions.Update(id, &api.SubscriptionParams{
-		Params: keyed(ctx, key), DefaultPaymentMethod: api.String(card), CancelAtPeriodEnd: api.Bool(false),
-		Items:           []*api.SubscriptionItemsParams{{ID: api.String(current.Items.Data[0].ID), Price: api.String(priceID)}},
+	params := &api.SubscriptionParams{
+		Params: keyed(ctx, key), DefaultPaymentMethod: api.String(c.Card), CancelAtPeriodEnd: api.Bool(false),
+		Items:           []*api.SubscriptionItemsParams{{ID: api.String(current.Items.Data[0].ID), Price: api.String(c.PriceID)}},
 		PaymentBehavior: api.String(string(api.SubscriptionPaymentBehaviorErrorIfIncomplete)), OffSession: api.Bool(true),
-	}))
+	}
+	params.AddMetadata(operationKey, c.Operation)
+	return subscription(s.api.Subscriptions.Update(id, params))
 }
 
 // CancelAtPeriodEnd implements service.Payments.
@@ -215,12 +217,13 @@ func subscription(s *api.Subscription, err error) (service.Subscription, error) 
 	return result, nil
 }
 
-// statusOf translates Stripe's statuses. What Stripe does not try to charge any more has ended.
+// statusOf translates Stripe's statuses. One that is unpaid is not charged any more and is alive all the same: its owner has it
+// until it is cancelled, and can pay for it with another card. Were it taken for ended, there would be a second one beside it.
 func statusOf(s api.SubscriptionStatus) service.Status {
 	switch s {
 	case api.SubscriptionStatusActive, api.SubscriptionStatusTrialing:
 		return service.Active
-	case api.SubscriptionStatusCanceled, api.SubscriptionStatusUnpaid, api.SubscriptionStatusIncompleteExpired:
+	case api.SubscriptionStatusCanceled, api.SubscriptionStatusIncompleteExpired:
 		return service.Ended
 	default:
 		return service.PastDue
@@ -246,8 +249,10 @@ func translate(err error) error {
 		return errors.NotFound("card_id", "there is no such card").WithCause(cause)
 	case e.Code == api.ErrorCodeResourceMissing && (e.Param == "id" || e.Param == "subscription"):
 		return errors.NotFound("subscription", "it has ended").WithCause(cause)
+	case e.HTTPStatusCode == http.StatusUnauthorized, e.HTTPStatusCode == http.StatusForbidden:
+		return away().WithCause(fmt.Errorf("%w: %w", service.ErrNoAccess, cause))
 	case e.HTTPStatusCode == 0, e.HTTPStatusCode >= 500, e.HTTPStatusCode == http.StatusTooManyRequests,
-		e.HTTPStatusCode == http.StatusConflict, e.HTTPStatusCode == http.StatusUnauthorized, e.HTTPStatusCode == http.StatusForbidden:
+		e.HTTPStatusCode == http.StatusConflict:
 		return away().WithCause(cause)
 	default:
 		return cause

@@ -3,6 +3,7 @@ package stripe_test
 import (
 	"context"
 	"encoding/json"
+	stderrors "errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -62,7 +63,7 @@ func TestAgainstTheStandIn(t *testing.T) {
 	require.Empty(t, found.ID, "it remembers nothing")
 	for _, f := range []func() (service.Subscription, error){
 		func() (service.Subscription, error) {
-			return s.ChangeSubscription(ctx, sub.ID, "price_team", cards[0].ID, "op/change")
+			return s.ChangeSubscription(ctx, sub.ID, service.SubscriptionChange{PriceID: "price_team", Card: cards[0].ID, Operation: "op"}, "op/change")
 		},
 		func() (service.Subscription, error) { return s.CancelAtPeriodEnd(ctx, sub.ID, "op/cancel") },
 		func() (service.Subscription, error) { return s.Subscription(ctx, sub.ID) },
@@ -137,7 +138,7 @@ func calls(s *stripe.Stripe) map[string]func(ctx context.Context, key string) er
 			return err
 		},
 		"change": func(ctx context.Context, key string) error {
-			_, err := s.ChangeSubscription(ctx, "sub_1", "price_1", "pm_1", key)
+			_, err := s.ChangeSubscription(ctx, "sub_1", service.SubscriptionChange{PriceID: "price_1", Card: "pm_1"}, key)
 			return err
 		},
 		"cancel at period end": func(ctx context.Context, key string) error {
@@ -177,12 +178,12 @@ func TestWhatStripeIsAsked(t *testing.T) {
 		"customer": {"cus_1"}, "default_payment_method": {"pm_1"}, "items[0][price]": {"price_1"}, "off_session": {"true"},
 		"payment_behavior": {"error_if_incomplete"}, "metadata[customer_id]": {"jane"}, "metadata[operation]": {"op"},
 	}, form)
-	_, err = s.ChangeSubscription(t.Context(), "sub_1", "price_2", "pm_2", "k")
+	_, err = s.ChangeSubscription(t.Context(), "sub_1", service.SubscriptionChange{PriceID: "price_2", Card: "pm_2", Operation: "op2"}, "k")
 	require.NoError(t, err)
 	_, form = r.last()
 	require.Equal(t, url.Values{
 		"default_payment_method": {"pm_2"}, "items[0][id]": {"si_1"}, "items[0][price]": {"price_2"}, "off_session": {"true"},
-		"payment_behavior": {"error_if_incomplete"}, "cancel_at_period_end": {"false"},
+		"payment_behavior": {"error_if_incomplete"}, "cancel_at_period_end": {"false"}, "metadata[operation]": {"op2"},
 	}, form)
 	r.answer = `{"data": [{"id": "sub_0", "status": "active", "metadata": {}}, ` + aSubscription + `]}`
 	got, err = s.FindSubscription(t.Context(), "cus_1", "op")
@@ -198,7 +199,7 @@ func TestStatuses(t *testing.T) {
 	r, s := recording(t, http.StatusOK, "")
 	for theirs, ours := range map[string]service.Status{
 		"active": service.Active, "trialing": service.Active, "past_due": service.PastDue, "incomplete": service.PastDue,
-		"unpaid": service.Ended, "canceled": service.Ended, "incomplete_expired": service.Ended, "of the future": service.PastDue,
+		"unpaid": service.PastDue, "canceled": service.Ended, "incomplete_expired": service.Ended, "of the future": service.PastDue,
 	} {
 		r.answer = `{"id": "sub_1", "status": "` + theirs + `"}`
 		got, err := s.Subscription(t.Context(), "sub_1")
@@ -227,6 +228,7 @@ func TestErrors(t *testing.T) {
 		{"another call, same key", 400, `{"type": "idempotency_error"}`, errors.KindInternal, "type idempotency_error", true},
 		{"same key at once", 409, `{"type": "idempotency_error", "code": "idempotency_key_in_use"}`, errors.KindUnavailable, "does not answer", false},
 		{"a wrong key", 401, `{"type": "invalid_request_error"}`, errors.KindUnavailable, "does not answer", true},
+		{"a key that may not", 403, `{"type": "invalid_request_error"}`, errors.KindUnavailable, "does not answer", true},
 		{"too many", 429, `{"type": "rate_limit_error"}`, errors.KindUnavailable, "does not answer", true},
 		{"broken", 500, `{"type": "api_error"}`, errors.KindUnavailable, "does not answer", true},
 		{"no JSON", 502, `<html>`, errors.KindUnavailable, "does not answer", false},
@@ -242,6 +244,7 @@ func TestErrors(t *testing.T) {
 			require.Equal(t, tc.kind, errors.KindOf(err), "%v", err)
 			require.Contains(t, err.Error(), tc.text)
 			requireNothingSaid(t, err)
+			require.Equal(t, tc.status == 401 || tc.status == 403, stderrors.Is(err, service.ErrNoAccess))
 			if tc.once {
 				require.Equal(t, 1, r.count())
 			} else {
