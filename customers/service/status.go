@@ -109,7 +109,7 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 		return Customer{}, err
 	}
 	var result Customer
-	var due string
+	var due unsettled
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		customer, err := find(ctx, tx, column, key, "FOR UPDATE")
 		if err != nil {
@@ -122,7 +122,7 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 		if result, err = c.carryOut(ctx, tx, customer, t, reason); err != nil {
 			return err
 		}
-		due = ""
+		due = unsettled{}
 		if by == ban || by == unban || by == remove {
 			due, err = c.oweAccount(ctx, tx, customer.ID)
 		}
@@ -131,7 +131,7 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 	if err != nil {
 		return Customer{}, err
 	}
-	return result, c.settleAccount(ctx, result.ID, due)
+	return result, c.settleAccount(ctx, due)
 }
 
 func (c *Customers) carryOut(ctx context.Context, tx database.Querier, customer Customer, t transition, reason string) (Customer, error) {
