@@ -98,9 +98,9 @@ func (c Customer) released() Customer {
 	return c
 }
 
-// mayLogIn tells whether an account of a customer of the status, if there is one, may be logged in to. Who has not
-// completed the signup gets nothing by it, and has an account for a moment only.
-func (s Status) mayLogIn() bool { return s != Banned && s != Inactive }
+// mayLogIn tells whether an account of a customer of the status, if there is one, may be logged in to. One that signup has
+// just made, of somebody verified, is not blocked: nobody is told of its customer until Activate.
+func (s Status) mayLogIn() bool { return s == Active }
 
 // move moves a customer to where a call leads. The reason is for the event.
 func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (Customer, error) {
@@ -123,9 +123,10 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 			return err
 		}
 		due = unsettled{}
-		if by == ban || by == unban || by == remove {
-			due, err = c.oweAccount(ctx, tx, customer.ID)
+		if by == markVerified {
+			return nil // makes nobody active, and nobody another thing who was
 		}
+		due, err = c.oweAccount(ctx, tx, customer.ID)
 		return err
 	})
 	if err != nil {
@@ -156,7 +157,8 @@ func (c *Customers) MarkVerified(ctx context.Context, ref Ref) (Customer, error)
 	return c.move(ctx, ref, markVerified, "")
 }
 
-// Activate says that a customer has chosen a password, which completes the signup.
+// Activate says that a customer has chosen a password, which completes the signup. When it returns without an error, the customer
+// can log in. Errors are as those of Ban.
 func (c *Customers) Activate(ctx context.Context, id string) (Customer, error) {
 	if id == "" {
 		return Customer{}, errors.Invalid("id", "required")

@@ -59,6 +59,21 @@ func TestSignupIsBrokenOff(t *testing.T) {
 	})
 }
 
+// Activate may have made the customer active and not have told the auth service: the same call has it told.
+func TestSignupIsActivatedAgain(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		w := setup(t, db)
+		token := w.token(t, w.SendVerificationEmail, jane)
+		w.interrupted(once("after activate", refusal(503)))
+		_, err := w.CompleteSignup(t.Context(), jane, token, secret)
+		require.Equal(t, errors.KindUnavailable, errors.KindOf(err))
+		require.Equal(t, "active", w.status(jane))
+		_, err = w.CompleteSignup(t.Context(), jane, token, secret)
+		require.NoError(t, err)
+		require.Equal(t, 2, w.customers.ActivateCallCount())
+	})
+}
+
 // Who comes back with another password gets that one, as long as the first has not made them active.
 func TestSignupIsBrokenOffAndGoesOnWithAnotherPassword(t *testing.T) {
 	each(t, func(t *testing.T, db *database.DB) {
