@@ -15,6 +15,9 @@ import (
 // SendVerificationEmail sends a mail to an address, with a token if somebody can sign up with it. Whoever calls does not learn
 // whether there is an account: the mail says so, to whom the address belongs.
 func (s *Signup) SendVerificationEmail(ctx context.Context, email string) error {
+	if err := s.callers.count(ctx, s.now()); err != nil {
+		return err
+	}
 	a, err := address.Parse("email", email)
 	if err != nil {
 		return err
@@ -38,6 +41,9 @@ func (s *Signup) SendVerificationEmail(ctx context.Context, email string) error 
 
 // Recover sends a mail to an address, with a token if there is an account whose password can be chosen anew.
 func (s *Signup) Recover(ctx context.Context, email string) error {
+	if err := s.callers.count(ctx, s.now()); err != nil {
+		return err
+	}
 	a, err := address.Parse("email", email)
 	if err != nil {
 		return err
