@@ -23,9 +23,9 @@ type Accounts interface {
 	// End ends a session of an account, EndAll all of them. An account that does not exist has none.
 	End(ctx context.Context, account, session string) error
 	EndAll(ctx context.Context, account string) error
-	// SetBlocked lets nobody log in to an account and ends its sessions, or lets its owner log in again. An account that
-	// does not exist is left so.
-	SetBlocked(ctx context.Context, account string, blocked bool) error
+	// SetBlocked lets nobody log in to an account and ends its sessions, or lets its owner log in again. It tells whether
+	// there is such an account; none is made, and one that is made later is not blocked.
+	SetBlocked(ctx context.Context, account string, blocked bool) (exists bool, err error)
 }
 
 // Session is a log-in of an account.
@@ -45,6 +45,9 @@ type Token struct {
 const (
 	// settleAfter is how long whoever has changed a status has to tell the auth service, before Reconcile does.
 	settleAfter = 10 * time.Second
+	// appearsWithin is how long an account that was to be blocked, and is not there, may still appear: somebody may be about to
+	// complete the signup who was seen before the change. It is longer than they work at that, and than settleAfter.
+	appearsWithin = 30 * time.Second
 	// settleTimeout is how long the auth service has to answer: less than callers wait, so that they hear that the change
 	// is made.
 	settleTimeout = 3 * time.Second
@@ -54,44 +57,56 @@ const (
 	settledAtOnce = 100
 )
 
-// oweAccount notes, in the transaction that changes a customer's status, that the auth service has still to be told. It
-// returns the note's id.
-func (c *Customers) oweAccount(ctx context.Context, tx database.Querier, customer string) (string, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("make an id: %w", err)
-	}
-	_, err = tx.Exec(ctx, `INSERT INTO customers_unsettled (id, customer_id, made) VALUES ($1, $2, $3)`,
-		id.String(), customer, c.now().UnixMicro())
-	if err != nil {
-		return "", fmt.Errorf("note a change of a status: %w", err)
-	}
-	return id.String(), nil
+// unsettled is a note that the auth service has not been told of a change of a customer's status. Without an id it is none.
+type unsettled struct {
+	id       string
+	customer string
+	made     int64 // microseconds since 1970
 }
 
-// settleAccount tells the auth service whether a customer may log in, and forgets the note that it is due; an empty one is
-// none. Others may change the status meanwhile, and may have told the auth service before: whoever tells it last has to have
+// oweAccount notes, in the transaction that changes a customer's status, that the auth service has still to be told.
+func (c *Customers) oweAccount(ctx context.Context, tx database.Querier, customer string) (unsettled, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return unsettled{}, fmt.Errorf("make an id: %w", err)
+	}
+	due := unsettled{id: id.String(), customer: customer, made: c.now().UnixMicro()}
+	_, err = tx.Exec(ctx, `INSERT INTO customers_unsettled (id, customer_id, made) VALUES ($1, $2, $3)`,
+		due.id, due.customer, due.made)
+	if err != nil {
+		return unsettled{}, fmt.Errorf("note a change of a status: %w", err)
+	}
+	return due, nil
+}
+
+// settleAccount tells the auth service whether a customer may log in, and forgets the note that it is due, unless
+// there was no account to block and one may still appear: then Reconcile tells it again. Others may change the status meanwhile, and may have told the auth service before: whoever tells it last has to have
 // seen the last status, so that it is looked at again afterwards.
-func (c *Customers) settleAccount(ctx context.Context, customer, due string) error {
-	if due == "" {
+func (c *Customers) settleAccount(ctx context.Context, due unsettled) error {
+	if due.id == "" {
 		return nil
 	}
-	if err := c.fitAccount(ctx, customer); err != nil {
+	missing, err := c.fitAccount(ctx, due.customer)
+	if err != nil {
 		if errors.KindOf(err) == errors.KindUnavailable {
 			return errors.Unavailable("the change is made, but the auth service is away, so that sessions and log-ins are as " +
 				"they were: make the same call again").WithCause(err)
 		}
 		return fmt.Errorf("tell the auth service: %w", err)
 	}
+	if missing && c.now().UnixMicro() < due.made+appearsWithin.Microseconds() {
+		return nil
+	}
 	return c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM customers_unsettled WHERE id = $1`, due); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM customers_unsettled WHERE id = $1`, due.id); err != nil {
 			return fmt.Errorf("forget that a change of a status is due: %w", err)
 		}
 		return nil
 	})
 }
 
-func (c *Customers) fitAccount(ctx context.Context, customer string) error {
+// fitAccount tells the auth service whether a customer may log in, and whether there was no account of one who may not.
+func (c *Customers) fitAccount(ctx context.Context, customer string) (missing bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	told := false
@@ -99,21 +114,23 @@ func (c *Customers) fitAccount(ctx context.Context, customer string) error {
 	for range settleTries {
 		now, err := find(ctx, c.db.Read(), "id", customer, "")
 		if errors.KindOf(err) == errors.KindNotFound {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		if told && now.Status.mayLogIn() == mayLogIn {
-			return nil
+			return missing, nil
 		}
 		mayLogIn = now.Status.mayLogIn()
-		if err := c.accounts.SetBlocked(ctx, customer, !mayLogIn); err != nil {
-			return err
+		exists, err := c.accounts.SetBlocked(ctx, customer, !mayLogIn)
+		if err != nil {
+			return false, err
 		}
+		missing = !exists && !mayLogIn
 		told = true
 	}
-	return errors.Unavailable("the customer's status is changing all the time")
+	return false, errors.Unavailable("the customer's status is changing all the time")
 }
 
 // Reconcile tells the auth service what it has not been told, because it was away or the process has died. It is to run every
@@ -127,7 +144,7 @@ func (c *Customers) Reconcile(ctx context.Context) error {
 			return err
 		}
 		for _, d := range due {
-			switch err := c.settleAccount(ctx, d.customer, d.id); {
+			switch err := c.settleAccount(ctx, d); {
 			case errors.KindOf(err) == errors.KindUnavailable:
 				return stderrors.Join(append(failed, err)...) // the others would hear the same
 			case err != nil:
@@ -141,10 +158,7 @@ func (c *Customers) Reconcile(ctx context.Context) error {
 	}
 }
 
-// unsettled is a note that the auth service has not been told of a change.
-type unsettled struct{ id, customer string }
-
-const selectDue = `SELECT id, customer_id FROM customers_unsettled WHERE id > $1 AND made < $2 ORDER BY id LIMIT $3`
+const selectDue = `SELECT id, customer_id, made FROM customers_unsettled WHERE id > $1 AND made < $2 ORDER BY id LIMIT $3`
 
 func (c *Customers) unsettled(ctx context.Context, after string, before int64) (_ []unsettled, err error) {
 	rows, err := c.db.Read().Query(ctx, selectDue, after, before, settledAtOnce)
@@ -155,7 +169,7 @@ func (c *Customers) unsettled(ctx context.Context, after string, before int64) (
 	var found []unsettled
 	for rows.Next() {
 		var u unsettled
-		if err := rows.Scan(&u.id, &u.customer); err != nil {
+		if err := rows.Scan(&u.id, &u.customer, &u.made); err != nil {
 			return nil, fmt.Errorf("read what the auth service has not been told: %w", err)
 		}
 		found = append(found, u)

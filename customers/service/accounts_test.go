@@ -23,7 +23,7 @@ func TestLateBlock(t *testing.T) {
 	eachRoom(t, func(t *testing.T, r *room) {
 		jane := r.customer(t, "jane@example.com", service.Active)
 		called, release := make(chan struct{}), make(chan struct{})
-		r.accounts.SetBlockedCalls(func(ctx context.Context, account string, blocked bool) error {
+		r.accounts.SetBlockedCalls(func(ctx context.Context, account string, blocked bool) (bool, error) {
 			if blocked {
 				close(called)
 				<-release
@@ -46,7 +46,7 @@ func TestLateBlock(t *testing.T) {
 func TestReconcile(t *testing.T) {
 	eachRoom(t, func(t *testing.T, r *room) {
 		jane := r.customer(t, "jane@example.com", service.Active)
-		r.accounts.SetBlockedReturns(errAway)
+		r.accounts.SetBlockedReturns(false, errAway)
 		r.accounts.SetBlockedCalls(nil)
 		requireError(t, calls["Ban"](r.customers, t.Context(), jane.ID), errors.KindUnavailable, "the change is made")
 		assert.Equal(t, service.Banned, r.read(t, jane.ID).Status)
@@ -69,6 +69,47 @@ func TestReconcile(t *testing.T) {
 	})
 }
 
+// Whoever is banned or deleted while they complete the signup has no account yet: it is blocked when it appears.
+func TestAnAccountThatAppearsAfterABan(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		for _, name := range []string{"Ban", "Delete"} {
+			jane := r.customer(t, name+"@example.com", service.Verified)
+			r.blocked.miss(jane.ID, true)
+			require.NoError(t, calls[name](r.customers, t.Context(), jane.ID))
+			assert.Equal(t, 1, r.due(t), "there was nothing to block")
+			r.clock.Turn(11 * time.Second)
+			require.NoError(t, r.customers.Reconcile(t.Context()))
+			assert.Equal(t, 1, r.due(t))
+			r.blocked.miss(jane.ID, false)
+			require.NoError(t, r.customers.Reconcile(t.Context()))
+			assert.True(t, r.blocked.has(jane.ID), name)
+			assert.Zero(t, r.due(t))
+		}
+	})
+}
+
+// An account that never appears is not waited for, but once more after the last moment at which it may.
+func TestAnAccountThatNeverAppears(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		jane := r.customer(t, "jane@example.com", service.Verified)
+		r.blocked.miss(jane.ID, true)
+		require.NoError(t, calls["Ban"](r.customers, t.Context(), jane.ID))
+		r.clock.Turn(30*time.Second - time.Microsecond)
+		require.NoError(t, r.customers.Reconcile(t.Context()))
+		assert.Equal(t, 1, r.due(t))
+		r.clock.Turn(time.Microsecond)
+		count := r.accounts.SetBlockedCallCount()
+		require.NoError(t, r.customers.Reconcile(t.Context()))
+		assert.Equal(t, count+1, r.accounts.SetBlockedCallCount())
+		assert.Zero(t, r.due(t))
+
+		// Whoever may log in need not have an account.
+		_, err := r.customers.Update(t.Context(), service.Change{ID: jane.ID, Status: new(service.Active)})
+		require.NoError(t, err)
+		assert.Zero(t, r.due(t))
+	})
+}
+
 // There may be many, and some that the auth service refuses; and the customer may be gone.
 func TestReconcileOfMany(t *testing.T) {
 	eachRoom(t, func(t *testing.T, r *room) {
@@ -86,11 +127,11 @@ func TestReconcileOfMany(t *testing.T) {
 			return nil
 		}))
 		refused := stderrors.New("not a customer's")
-		r.accounts.SetBlockedCalls(func(_ context.Context, account string, _ bool) error {
+		r.accounts.SetBlockedCalls(func(_ context.Context, account string, _ bool) (bool, error) {
 			if account == john.ID {
-				return refused
+				return false, refused
 			}
-			return nil
+			return true, nil
 		})
 		require.ErrorIs(t, r.customers.Reconcile(t.Context()), refused)
 		assert.Equal(t, many/3+1, r.due(t), "those that were refused are tried again")
@@ -103,13 +144,13 @@ func TestRestlessStatus(t *testing.T) {
 	r := oneRoom(t)
 	jane := r.customer(t, "jane@example.com", service.Active)
 	inside := false
-	r.accounts.SetBlockedCalls(func(ctx context.Context, _ string, blocked bool) error {
+	r.accounts.SetBlockedCalls(func(ctx context.Context, _ string, blocked bool) (bool, error) {
 		if inside {
-			return nil
+			return true, nil
 		}
 		inside = true
 		defer func() { inside = false }()
-		return calls[map[bool]string{true: "Unban", false: "Ban"}[blocked]](r.customers, ctx, jane.ID)
+		return true, calls[map[bool]string{true: "Unban", false: "Ban"}[blocked]](r.customers, ctx, jane.ID)
 	})
 	requireError(t, calls["Ban"](r.customers, t.Context(), jane.ID), errors.KindUnavailable, "the change is made")
 	assert.Equal(t, 1, r.due(t))

@@ -27,17 +27,28 @@ type room struct {
 	keys      *service.Keys
 }
 
-// blocked is which accounts nobody may log in to.
+// blocked is which accounts nobody may log in to. There is one of each customer but those that are missing.
 type blocked struct {
-	mu  sync.Mutex
-	ids map[string]bool
+	mu      sync.Mutex
+	ids     map[string]bool
+	missing map[string]bool
 }
 
-func (b *blocked) set(_ context.Context, account string, blocked bool) error {
+func (b *blocked) set(_ context.Context, account string, blocked bool) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.missing[account] {
+		return false, nil
+	}
 	b.ids[account] = blocked
-	return nil
+	return true, nil
+}
+
+// miss says whether there is no account of a customer.
+func (b *blocked) miss(account string, missing bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.missing[account] = missing
 }
 
 func (b *blocked) has(account string) bool {
@@ -50,7 +61,7 @@ func newRoom(t testing.TB, db *database.DB) *room {
 	t.Helper()
 	r := &room{
 		db: db, clock: &clock{now: start}, outbox: &fakes.FakeOutbox{}, accounts: &fakes.FakeAccounts{},
-		blocked: &blocked{ids: make(map[string]bool)},
+		blocked: &blocked{ids: make(map[string]bool), missing: make(map[string]bool)},
 	}
 	r.accounts.SetBlockedCalls(r.blocked.set)
 	var err error

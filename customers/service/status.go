@@ -98,9 +98,9 @@ func (c Customer) released() Customer {
 	return c
 }
 
-// mayLogIn tells whether an account of a customer of the status, if there is one, may be logged in to. Who has not
-// completed the signup gets nothing by it, and has an account for a moment only.
-func (s Status) mayLogIn() bool { return s != Banned && s != Inactive }
+// mayLogIn tells whether an account of a customer of the status, if there is one, may be logged in to. One that signup has
+// just made, of somebody verified, is not blocked: nobody is told of its customer until Activate.
+func (s Status) mayLogIn() bool { return s == Active }
 
 // move moves a customer to where a call leads. The reason is for the event.
 func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (Customer, error) {
@@ -109,7 +109,7 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 		return Customer{}, err
 	}
 	var result Customer
-	var due string
+	var due unsettled
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		customer, err := find(ctx, tx, column, key, "FOR UPDATE")
 		if err != nil {
@@ -122,16 +122,17 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 		if result, err = c.carryOut(ctx, tx, customer, t, reason); err != nil {
 			return err
 		}
-		due = ""
-		if by == ban || by == unban || by == remove {
-			due, err = c.oweAccount(ctx, tx, customer.ID)
+		due = unsettled{}
+		if by == markVerified {
+			return nil // makes nobody active, and nobody another thing who was
 		}
+		due, err = c.oweAccount(ctx, tx, customer.ID)
 		return err
 	})
 	if err != nil {
 		return Customer{}, err
 	}
-	return result, c.settleAccount(ctx, result.ID, due)
+	return result, c.settleAccount(ctx, due)
 }
 
 func (c *Customers) carryOut(ctx context.Context, tx database.Querier, customer Customer, t transition, reason string) (Customer, error) {
@@ -156,7 +157,8 @@ func (c *Customers) MarkVerified(ctx context.Context, ref Ref) (Customer, error)
 	return c.move(ctx, ref, markVerified, "")
 }
 
-// Activate says that a customer has chosen a password, which completes the signup.
+// Activate says that a customer has chosen a password, which completes the signup. When it returns without an error, the customer
+// can log in. Errors are as those of Ban.
 func (c *Customers) Activate(ctx context.Context, id string) (Customer, error) {
 	if id == "" {
 		return Customer{}, errors.Invalid("id", "required")

@@ -93,8 +93,9 @@ func TestTransitions(t *testing.T) {
 					requireEvent(t, &customersevents.Event{Customer: inEvent(after)}, &customersevents.Event{Customer: events[0].Customer})
 					assert.Equal(t, name == "Ban", events[0].GetBanned().GetReason() == "spam", what)
 				}
-				mayLogIn := after.Status != service.Banned && after.Status != service.Inactive
-				assert.Equal(t, !mayLogIn, r.blocked.has(before.ID), what)
+				if name != "MarkVerified" && expected[name][from] != "409" {
+					assert.Equal(t, after.Status != service.Active, r.blocked.has(before.ID), what)
+				}
 			}
 		}
 		assert.Zero(t, r.due(t))
@@ -119,7 +120,7 @@ func TestUnbanRestores(t *testing.T) {
 			require.True(t, r.blocked.has(c.ID))
 			require.NoError(t, calls["Unban"](r.customers, t.Context(), c.ID))
 			require.Equal(t, status, r.read(t, c.ID).Status)
-			require.False(t, r.blocked.has(c.ID))
+			require.Equal(t, status != service.Active, r.blocked.has(c.ID))
 			// Whoever deletes themself while banned is as banned afterwards.
 			require.NoError(t, calls["Ban"](r.customers, t.Context(), c.ID))
 			require.NoError(t, calls["Delete"](r.customers, t.Context(), c.ID))
@@ -213,7 +214,9 @@ func TestHistories(t *testing.T) {
 			require.Equal(rt, m.version-before.version, len(events), "an event for each change, and no other")
 			refused := name != "Update" && expected[name][before.status] == "409"
 			require.Equal(rt, refused, err != nil, "%s of %s: %v", name, before.status, err)
-			require.Equal(rt, m.status == service.Banned || m.status == service.Inactive, r.blocked.has(c.ID))
+			if m.status != service.AwaitingVerification && m.status != service.Verified || name == "Update" {
+				require.Equal(rt, m.status != service.Active, r.blocked.has(c.ID), name)
+			}
 		}
 	})
 }
@@ -245,11 +248,44 @@ func (m model) update(to service.Status) model {
 	return next
 }
 
+// Who was active and is made less by an admin can log in nowhere, and again when they have completed the signup once more.
+func TestActiveNoLonger(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		for _, status := range []service.Status{service.AwaitingVerification, service.Verified} {
+			jane := r.customer(t, string(status)+"@example.com", service.Active)
+			require.False(t, r.blocked.has(jane.ID))
+			_, err := r.customers.Update(t.Context(), service.Change{ID: jane.ID, Status: &status})
+			require.NoError(t, err)
+			require.True(t, r.blocked.has(jane.ID))
+			require.NoError(t, calls["MarkVerified"](r.customers, t.Context(), jane.ID))
+			require.True(t, r.blocked.has(jane.ID))
+			require.NoError(t, calls["Activate"](r.customers, t.Context(), jane.ID))
+			require.False(t, r.blocked.has(jane.ID), "when Activate has answered, and not later")
+			require.Zero(t, r.due(t))
+		}
+	})
+}
+
+// The same call of Activate, when the auth service was away, is told it.
+func TestActivateAgain(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		jane := r.customer(t, "jane@example.com", service.Verified)
+		require.True(t, r.blocked.has(jane.ID))
+		r.accounts.SetBlockedCalls(nil)
+		r.accounts.SetBlockedReturns(false, errAway)
+		requireError(t, calls["Activate"](r.customers, t.Context(), jane.ID), errors.KindUnavailable, "the change is made")
+		require.Equal(t, service.Active, r.read(t, jane.ID).Status)
+		r.accounts.SetBlockedCalls(r.blocked.set)
+		require.NoError(t, calls["Activate"](r.customers, t.Context(), jane.ID))
+		require.False(t, r.blocked.has(jane.ID))
+	})
+}
+
 // Of many who ban and unban at once, the last one is whom the account fits.
 func TestBanAndUnbanAtOnce(t *testing.T) {
 	const callers = 16
 	eachRoom(t, func(t *testing.T, r *room) {
-		jane := r.customer(t, "jane@example.com", service.Verified)
+		jane := r.customer(t, "jane@example.com", service.Active)
 		var wg sync.WaitGroup
 		for i := range callers {
 			wg.Go(func() {
@@ -259,9 +295,9 @@ func TestBanAndUnbanAtOnce(t *testing.T) {
 		wg.Wait()
 		got := r.read(t, jane.ID)
 		assert.Equal(t, got.Status == service.Banned, r.blocked.has(jane.ID))
-		assert.Contains(t, []service.Status{service.Banned, service.Verified}, got.Status)
+		assert.Contains(t, []service.Status{service.Banned, service.Active}, got.Status)
 		assert.Zero(t, r.due(t))
 		require.NoError(t, calls["Unban"](r.customers, t.Context(), jane.ID))
-		assert.Equal(t, service.Verified, r.read(t, jane.ID).Status)
+		assert.Equal(t, service.Active, r.read(t, jane.ID).Status)
 	})
 }

@@ -36,7 +36,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		return Customer{}, err
 	}
 	var result Customer
-	var due string
+	var due unsettled
 	err = c.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
 		before, err := find(ctx, tx, "id", id, "FOR UPDATE")
 		if err != nil {
@@ -52,7 +52,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		if after.Status == Inactive {
 			return errors.Conflict("status", "the customer is deleted: give it another status in the same update")
 		}
-		result, due = before, ""
+		result, due = before, unsettled{}
 		if change.Status != nil {
 			if due, err = c.oweAccount(ctx, tx, id); err != nil {
 				return err
@@ -72,7 +72,7 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 	if err != nil {
 		return Customer{}, err
 	}
-	return result, c.settleAccount(ctx, id, due)
+	return result, c.settleAccount(ctx, due)
 }
 
 // check checks the new values, and returns what makes a changed customer of one.

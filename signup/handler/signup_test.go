@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/micro/micro/v3/service/context/metadata"
 	microerrors "github.com/micro/micro/v3/service/errors"
 	"github.com/stretchr/testify/require"
 
@@ -182,4 +183,25 @@ func TestSigningUpWithTheRealCore(t *testing.T) {
 	customers.CreateReturns(nil, microerrors.Forbidden("customers.Customers.Create", "not you"))
 	_, err = c.JSON(t.Context(), "Signup.SendVerificationEmail", `{"email": "joe@example.com"}`)
 	servicetest.RequireError(t, err, 500, "signup.Signup.SendVerificationEmail", "internal error, reference")
+}
+
+// The core learns where a call comes from, of what the platform's doors say.
+func TestMailsPerCaller(t *testing.T) {
+	t.Parallel()
+	customers := &customersfakes.FakeCustomersService{}
+	c := serve(t, realCore(t, &corefakes.FakeMailer{}, customers))
+	signup := pb.NewSignupService("signup", c.As(nil))
+	most := service.DefaultSettings().MailsPerCallerPerHour
+	ask := func(address string) error {
+		ctx := metadata.NewContext(t.Context(), metadata.Metadata{"X-Forwarded-For": address})
+		_, err := signup.Recover(ctx, &pb.RecoverRequest{Email: "jane@example.com"})
+		return err
+	}
+	for range most {
+		require.NoError(t, ask("192.0.2.1"))
+	}
+	servicetest.RequireError(t, ask("192.0.2.1"), 429, "signup.Signup.Recover", "too many mails were asked for .*: try again in [0-9]+ seconds$")
+	require.Equal(t, most, customers.ReadCallCount())
+	require.NoError(t, ask("192.0.2.2"))
+	require.NoError(t, ask("127.0.0.1"))
 }

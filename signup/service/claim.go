@@ -88,8 +88,8 @@ func (s *Signup) countWrong(ctx context.Context, tx database.Querier, key string
 	return err
 }
 
-// markActivating remembers that the customer is about to become active by the token. It is refused when the token was replaced by a
-// newer one.
+// markActivating remembers that the customer is about to become active by the token. It is refused when the claim was over before,
+// and the token another call's, or replaced by a newer one.
 func (s *Signup) markActivating(ctx context.Context, c *claim) error {
 	held := false
 	err := s.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {

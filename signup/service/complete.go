@@ -52,6 +52,9 @@ func (s *Signup) CompleteSignup(ctx context.Context, email, token, secret string
 	case !c.activating:
 		// Somebody who has a password gets another one by Recover, and by nothing else.
 		return Session{}, s.spent(ctx, c)
+	default:
+		// The call before may have ended before the auth service was told to let them in.
+		err = s.remote.activate(ctx, c.customer)
 	}
 	if err != nil {
 		return Session{}, err

@@ -59,6 +59,21 @@ func TestSignupIsBrokenOff(t *testing.T) {
 	})
 }
 
+// Activate may have made the customer active and not have told the auth service: the same call has it told.
+func TestSignupIsActivatedAgain(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		w := setup(t, db)
+		token := w.token(t, w.SendVerificationEmail, jane)
+		w.interrupted(once("after activate", refusal(503)))
+		_, err := w.CompleteSignup(t.Context(), jane, token, secret)
+		require.Equal(t, errors.KindUnavailable, errors.KindOf(err))
+		require.Equal(t, "active", w.status(jane))
+		_, err = w.CompleteSignup(t.Context(), jane, token, secret)
+		require.NoError(t, err)
+		require.Equal(t, 2, w.customers.ActivateCallCount())
+	})
+}
+
 // Who comes back with another password gets that one, as long as the first has not made them active.
 func TestSignupIsBrokenOffAndGoesOnWithAnotherPassword(t *testing.T) {
 	each(t, func(t *testing.T, db *database.DB) {
@@ -241,39 +256,58 @@ func TestResetsAtOnce(t *testing.T) {
 	})
 }
 
-// A newer token that is asked for while the older one is being used: before the customer is active, the newer one counts; after
-// that, the older one has done its work.
-func TestATokenIsReplacedWhileItIsUsed(t *testing.T) {
+// A newer token is not sent while the older one is being used: with it somebody could change the password of whom the older one is
+// making active. What was not sent does not count.
+func TestNoTokenIsReplacedWhileItIsUsed(t *testing.T) {
 	each(t, func(t *testing.T, db *database.DB) {
-		for _, step := range signupSteps {
+		for _, step := range append(signupSteps, "before change") {
 			w := setup(t, db)
-			email := fmt.Sprintf("%x@example.com", step)
-			token, newer := w.token(t, w.SendVerificationEmail, email), ""
-			w.interrupted(func(now string) error {
-				if now == step && newer == "" {
-					newer = "asked for"
-					if err := w.SendVerificationEmail(context.Background(), email); err != nil {
-						return err
-					}
-					newer = tokenOf(w.sent()[1])
-				}
-				return nil
-			})
-			_, err := w.CompleteSignup(t.Context(), email, token, secret)
-			_, again := w.CompleteSignup(t.Context(), email, newer, "another horse")
-			id := w.people[email].Id
-			switch step {
-			case "before verify", "after verify", "before generate", "after generate":
-				notGood(t, err, step)
-				require.NoError(t, again, step)
-				require.Equal(t, "another horse", w.passwords[id], step)
-			default:
-				require.NoError(t, err, step)
-				notGood(t, again, step)
-				require.Equal(t, secret, w.passwords[id], step)
+			email, ask := fmt.Sprintf("%x@example.com", step), w.SendVerificationEmail
+			use := func(token string) error {
+				_, err := w.CompleteSignup(context.Background(), email, token, secret)
+				return err
 			}
-			require.Equal(t, "active", w.status(email))
+			if step == "before change" {
+				w.person(email, "active")
+				ask = w.Recover
+				use = func(token string) error { return w.ResetPassword(context.Background(), email, token, secret) }
+			}
+			token, asked := w.token(t, ask, email), 0
+			w.interrupted(func(now string) error {
+				if now != step {
+					return nil
+				}
+				asked++
+				return ask(context.Background(), email)
+			})
+			require.NoError(t, use(token), step)
+			require.Equal(t, 1, asked, step)
+			require.Len(t, w.sent(), 1, step)
+			require.Equal(t, map[string]string{w.people[email].Id: secret}, w.passwords, step)
+			w.interrupted(func(string) error { return nil })
+			for range 5 {
+				require.NoError(t, ask(t.Context(), email))
+			}
+			require.Len(t, w.sent(), 5, step)
 		}
+	})
+}
+
+// A call that was killed stands in the way of a newer token as long as its claim lasts.
+func TestATokenIsReplacedAfterAKill(t *testing.T) {
+	each(t, func(t *testing.T, db *database.DB) {
+		w := setup(t, db)
+		token := w.token(t, w.SendVerificationEmail, jane)
+		w.claim(t, "killed", 10*time.Second)
+		w.pass(10*time.Second - time.Microsecond)
+		require.NoError(t, w.SendVerificationEmail(t.Context(), jane))
+		require.Len(t, w.sent(), 1)
+		w.pass(time.Microsecond)
+		newer := w.token(t, w.SendVerificationEmail, jane)
+		_, err := w.CompleteSignup(t.Context(), jane, token, secret)
+		notGood(t, err)
+		_, err = w.CompleteSignup(t.Context(), jane, newer, secret)
+		require.NoError(t, err)
 	})
 }
 

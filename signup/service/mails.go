@@ -24,16 +24,22 @@ type newest struct {
 	expires  time.Time
 }
 
-// replaceToken keeps a token in the place of the one before, which is good no longer.
-func replaceToken(ctx context.Context, tx database.Querier, t newest) error {
-	_, err := tx.Exec(ctx, `
+// replaceToken keeps a token in the place of the one before, which is good no longer; unless a call is working with that one:
+// with a newer one, another call could come between its steps. It tells whether it has.
+func replaceToken(ctx context.Context, tx database.Querier, t newest, now time.Time) (bool, error) {
+	result, err := tx.Exec(ctx, `
 		INSERT INTO signup_tokens (address, purpose, hash, customer_id, expires, wrong, claim, claimed_until, activating)
 		VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0)
 		ON CONFLICT (address, purpose) DO UPDATE SET
 			hash = excluded.hash, customer_id = excluded.customer_id, expires = excluded.expires,
-			wrong = 0, claim = '', claimed_until = 0, activating = 0`,
-		t.address, t.purpose, t.hash, t.customer, t.expires.UnixMicro())
-	return err
+			wrong = 0, claim = '', claimed_until = 0, activating = 0
+		WHERE signup_tokens.claimed_until <= $6`,
+		t.address, t.purpose, t.hash, t.customer, t.expires.UnixMicro(), now.UnixMicro())
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // mailTime is when a mail was sent, as it is kept.

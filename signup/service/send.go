@@ -15,6 +15,9 @@ import (
 // SendVerificationEmail sends a mail to an address, with a token if somebody can sign up with it. Whoever calls does not learn
 // whether there is an account: the mail says so, to whom the address belongs.
 func (s *Signup) SendVerificationEmail(ctx context.Context, email string) error {
+	if err := s.callers.count(ctx, s.now()); err != nil {
+		return err
+	}
 	a, err := address.Parse("email", email)
 	if err != nil {
 		return err
@@ -38,6 +41,9 @@ func (s *Signup) SendVerificationEmail(ctx context.Context, email string) error 
 
 // Recover sends a mail to an address, with a token if there is an account whose password can be chosen anew.
 func (s *Signup) Recover(ctx context.Context, email string) error {
+	if err := s.callers.count(ctx, s.now()); err != nil {
+		return err
+	}
 	a, err := address.Parse("email", email)
 	if err != nil {
 		return err
@@ -58,7 +64,7 @@ func (s *Signup) Recover(ctx context.Context, email string) error {
 	return s.send(ctx, a, found, forReset, kind)
 }
 
-// send sends a mail of a kind, unless there were too many to the address. It does the same for each kind, so that the time it
+// send sends a mail of a kind, unless there were too many to the address, or somebody is using the token of the last one. It does the same for each kind, so that the time it
 // takes tells nothing: where there is no token to send, that none is good is kept as one would be.
 func (s *Signup) send(ctx context.Context, a address.Address, found customer, p purpose, kind Kind) error {
 	id, err := uuid.NewV7()
@@ -77,7 +83,10 @@ func (s *Signup) send(ctx context.Context, a address.Address, found customer, p 
 		if err != nil || !allowed {
 			return err
 		}
-		return replaceToken(ctx, tx, kept)
+		if allowed, err = replaceToken(ctx, tx, kept, now); err != nil || allowed {
+			return err
+		}
+		return uncountMail(ctx, tx, kept.address, mailTime(now))
 	})
 	if err != nil {
 		return fmt.Errorf("keep a token: %w", err)

@@ -22,6 +22,7 @@ const (
 	maxTTL          = 7 * 24 * time.Hour
 	maxAttempts     = 100
 	maxMailsPerHour = 100
+	maxPerCaller    = 100_000 // mails in an hour
 	maxDomains      = 10_000
 	maxSubject      = 200  // characters
 	maxLink         = 1024 // bytes
@@ -46,8 +47,11 @@ type Settings struct {
 	BlockList []string      `json:"block_list"`
 	Token     TokenSettings `json:"token"`
 	// MailsPerHour is how many mails are sent to one address within an hour at most, welcomes not counted.
-	MailsPerHour int          `json:"mails_per_hour"`
-	Links        LinkSettings `json:"links"`
+	MailsPerHour int `json:"mails_per_hour"`
+	// MailsPerCallerPerHour is how many mails one caller may ask for within an hour, to whatever address: at first so many, then
+	// one in each part of an hour. 0 is for no limit.
+	MailsPerCallerPerHour int          `json:"mails_per_caller_per_hour"`
+	Links                 LinkSettings `json:"links"`
 }
 
 // EmailSettings says how mails are sent.
@@ -93,7 +97,7 @@ type LinkSettings struct {
 
 // DefaultSettings is what holds where nothing is configured.
 func DefaultSettings() Settings {
-	return Settings{Token: TokenSettings{TTL: time.Hour, Attempts: 5}, MailsPerHour: 5}
+	return Settings{Token: TokenSettings{TTL: time.Hour, Attempts: 5}, MailsPerHour: 5, MailsPerCallerPerHour: 100}
 }
 
 // Validate returns an error that names the key that is wrong and says what was expected of it.
@@ -126,6 +130,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("token.attempts: expected a number from 1 to %d", maxAttempts)
 	case s.MailsPerHour < 1 || s.MailsPerHour > maxMailsPerHour:
 		return fmt.Errorf("mails_per_hour: expected a number from 1 to %d", maxMailsPerHour)
+	case s.MailsPerCallerPerHour < 0 || s.MailsPerCallerPerHour > maxPerCaller:
+		return fmt.Errorf("mails_per_caller_per_hour: expected a number from 0, for no limit, to %d", maxPerCaller)
 	case !isLink(s.Links.Signup):
 		return fmt.Errorf("links.signup: %s", aLink)
 	case !isLink(s.Links.Reset):

@@ -42,7 +42,9 @@ func TestValidSettings(t *testing.T) {
 		"lists": changed(func(s *service.Settings) {
 			s.AllowList, s.BlockList = []string{"bücher.example"}, []string{"Example.com"}
 		}),
-		"limits": changed(func(s *service.Settings) { s.Token.TTL, s.Token.Attempts, s.MailsPerHour = 7*24*time.Hour, 100, 100 }),
+		"limits":       changed(func(s *service.Settings) { s.Token.TTL, s.Token.Attempts, s.MailsPerHour = 7*24*time.Hour, 100, 100 }),
+		"no limit":     changed(func(s *service.Settings) { s.MailsPerCallerPerHour = 0 }),
+		"a high limit": changed(func(s *service.Settings) { s.MailsPerCallerPerHour = 100_000 }),
 		"links": changed(func(s *service.Settings) {
 			s.Links = service.LinkSettings{Signup: "https://example.com/signup?lang=en", Reset: "http://localhost:3000"}
 		}),
@@ -60,6 +62,7 @@ func TestWrongSettings(t *testing.T) {
 		aPort    = "email.smtp.port: expected a number from 1 to 65535"
 		aTTL     = "token.ttl: expected a duration from 1 minute to 7 days"
 		attempts = "token.attempts: expected a number from 1 to 100"
+		perCall  = "mails_per_caller_per_hour: expected a number from 0, for no limit, to 100000"
 		perHour  = "mails_per_hour: expected a number from 1 to 100"
 		aLink    = ": expected an http or https URL without a #, of at most 1024 bytes"
 		aSubject = "templates.verify.subject: expected at most 200 characters, no control characters"
@@ -109,6 +112,8 @@ func TestWrongSettings(t *testing.T) {
 		"attempts, many":      {changed(func(s *service.Settings) { s.Token.Attempts = 101 }), attempts},
 		"mails, none":         {changed(func(s *service.Settings) { s.MailsPerHour = 0 }), perHour},
 		"mails, many":         {changed(func(s *service.Settings) { s.MailsPerHour = 101 }), perHour},
+		"caller, negative":    {changed(func(s *service.Settings) { s.MailsPerCallerPerHour = -1 }), perCall},
+		"caller, many":        {changed(func(s *service.Settings) { s.MailsPerCallerPerHour = 100_001 }), perCall},
 		"link, no URL":        {link("example.com"), "links.signup" + aLink},
 		"link, script":        {link("javascript:alert(1)"), "links.signup" + aLink},
 		"link, fragment":      {link("https://example.com/#a"), "links.signup" + aLink},

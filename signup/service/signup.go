@@ -88,6 +88,7 @@ type Signup struct {
 	remote   remote
 	settings Settings
 	domains  domains
+	callers  *callers
 	clock    func() time.Time
 }
 
@@ -101,7 +102,8 @@ func New(cfg Config) (*Signup, error) {
 	}
 	return &Signup{
 		db: cfg.DB, outbox: cfg.Outbox, mailer: cfg.Mailer, remote: remote{cfg.Customers, cfg.Auth, cfg.Accounts},
-		settings: cfg.Settings, domains: newDomains(cfg.Settings), clock: cfg.Clock,
+		settings: cfg.Settings, domains: newDomains(cfg.Settings), callers: newCallers(cfg.Settings.MailsPerCallerPerHour),
+		clock: cfg.Clock,
 	}, nil
 }
 

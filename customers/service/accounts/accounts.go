@@ -104,15 +104,15 @@ func (a *Accounts) EndAll(ctx context.Context, account string) error {
 	return unlessMissing(err)
 }
 
-// SetBlocked lets nobody log in to an account, or lets its owner.
-func (a *Accounts) SetBlocked(ctx context.Context, account string, blocked bool) error {
+// SetBlocked lets nobody log in to an account, or lets its owner, and tells whether there is one.
+func (a *Accounts) SetBlocked(ctx context.Context, account string, blocked bool) (bool, error) {
 	var err error
 	if blocked {
 		_, err = a.config.Sessions.Block(ctx, &sessions.BlockRequest{Account: account}, client.WithAuthToken())
 	} else {
 		_, err = a.config.Sessions.Unblock(ctx, &sessions.UnblockRequest{Account: account}, client.WithAuthToken())
 	}
-	return unlessMissing(err)
+	return err == nil, unlessMissing(err)
 }
 
 // unlessMissing is the error of a call about an account that need not exist.

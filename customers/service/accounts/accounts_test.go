@@ -156,7 +156,7 @@ func TestSessions(t *testing.T) {
 			func(s *stage, err error) { s.sessions.RevokeReturns(nil, err) },
 		},
 		"block": {
-			func(s *stage, ctx context.Context) error { return s.SetBlocked(ctx, jane, true) },
+			func(s *stage, ctx context.Context) error { _, err := s.SetBlocked(ctx, jane, true); return err },
 			func(t *testing.T, s *stage) {
 				_, req, opts := s.sessions.BlockArgsForCall(0)
 				assert.Equal(t, jane, req.Account)
@@ -165,7 +165,7 @@ func TestSessions(t *testing.T) {
 			func(s *stage, err error) { s.sessions.BlockReturns(nil, err) },
 		},
 		"unblock": {
-			func(s *stage, ctx context.Context) error { return s.SetBlocked(ctx, jane, false) },
+			func(s *stage, ctx context.Context) error { _, err := s.SetBlocked(ctx, jane, false); return err },
 			func(t *testing.T, s *stage) {
 				_, req, opts := s.sessions.UnblockArgsForCall(0)
 				assert.Equal(t, jane, req.Account)
@@ -188,5 +188,21 @@ func TestSessions(t *testing.T) {
 				require.Equal(t, kind, errors.KindOf(tc.call(s, t.Context())), "%d", code)
 			}
 		})
+	}
+}
+
+func TestSetBlockedTellsWhetherThereIsAnAccount(t *testing.T) {
+	t.Parallel()
+	for _, blocked := range []bool{true, false} {
+		s := setup(t)
+		exists, err := s.SetBlocked(t.Context(), jane, blocked)
+		require.NoError(t, err)
+		require.True(t, exists)
+		missing := &microerrors.Error{Id: "auth.Sessions", Code: 404, Detail: "account: there is no such account"}
+		s.sessions.BlockReturns(nil, missing)
+		s.sessions.UnblockReturns(nil, missing)
+		exists, err = s.SetBlocked(t.Context(), jane, blocked)
+		require.NoError(t, err)
+		require.False(t, exists)
 	}
 }

@@ -63,7 +63,7 @@ type FakeAccounts struct {
 		result1 service.Session
 		result2 error
 	}
-	SetBlockedStub        func(context.Context, string, bool) error
+	SetBlockedStub        func(context.Context, string, bool) (bool, error)
 	setBlockedMutex       sync.RWMutex
 	setBlockedArgsForCall []struct {
 		arg1 context.Context
@@ -71,10 +71,12 @@ type FakeAccounts struct {
 		arg3 bool
 	}
 	setBlockedReturns struct {
-		result1 error
+		result1 bool
+		result2 error
 	}
 	setBlockedReturnsOnCall map[int]struct {
-		result1 error
+		result1 bool
+		result2 error
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
@@ -336,7 +338,7 @@ func (fake *FakeAccounts) RefreshReturnsOnCall(i int, result1 service.Session, r
 	}{result1, result2}
 }
 
-func (fake *FakeAccounts) SetBlocked(arg1 context.Context, arg2 string, arg3 bool) error {
+func (fake *FakeAccounts) SetBlocked(arg1 context.Context, arg2 string, arg3 bool) (bool, error) {
 	fake.setBlockedMutex.Lock()
 	ret, specificReturn := fake.setBlockedReturnsOnCall[len(fake.setBlockedArgsForCall)]
 	fake.setBlockedArgsForCall = append(fake.setBlockedArgsForCall, struct {
@@ -352,9 +354,9 @@ func (fake *FakeAccounts) SetBlocked(arg1 context.Context, arg2 string, arg3 boo
 		return stub(arg1, arg2, arg3)
 	}
 	if specificReturn {
-		return ret.result1
+		return ret.result1, ret.result2
 	}
-	return fakeReturns.result1
+	return fakeReturns.result1, fakeReturns.result2
 }
 
 func (fake *FakeAccounts) SetBlockedCallCount() int {
@@ -363,7 +365,7 @@ func (fake *FakeAccounts) SetBlockedCallCount() int {
 	return len(fake.setBlockedArgsForCall)
 }
 
-func (fake *FakeAccounts) SetBlockedCalls(stub func(context.Context, string, bool) error) {
+func (fake *FakeAccounts) SetBlockedCalls(stub func(context.Context, string, bool) (bool, error)) {
 	fake.setBlockedMutex.Lock()
 	defer fake.setBlockedMutex.Unlock()
 	fake.SetBlockedStub = stub
@@ -376,27 +378,30 @@ func (fake *FakeAccounts) SetBlockedArgsForCall(i int) (context.Context, string,
 	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
 }
 
-func (fake *FakeAccounts) SetBlockedReturns(result1 error) {
+func (fake *FakeAccounts) SetBlockedReturns(result1 bool, result2 error) {
 	fake.setBlockedMutex.Lock()
 	defer fake.setBlockedMutex.Unlock()
 	fake.SetBlockedStub = nil
 	fake.setBlockedReturns = struct {
-		result1 error
-	}{result1}
+		result1 bool
+		result2 error
+	}{result1, result2}
 }
 
-func (fake *FakeAccounts) SetBlockedReturnsOnCall(i int, result1 error) {
+func (fake *FakeAccounts) SetBlockedReturnsOnCall(i int, result1 bool, result2 error) {
 	fake.setBlockedMutex.Lock()
 	defer fake.setBlockedMutex.Unlock()
 	fake.SetBlockedStub = nil
 	if fake.setBlockedReturnsOnCall == nil {
 		fake.setBlockedReturnsOnCall = make(map[int]struct {
-			result1 error
+			result1 bool
+			result2 error
 		})
 	}
 	fake.setBlockedReturnsOnCall[i] = struct {
-		result1 error
-	}{result1}
+		result1 bool
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeAccounts) Invocations() map[string][][]interface{} {
