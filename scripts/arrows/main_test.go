@@ -43,6 +43,9 @@ func TestForbidden(t *testing.T) {
 		{from: "pkg/acceptance/demo", to: "customers/proto"},
 		{from: "pkg/acceptance/demo", to: "pkg/acceptance/client"},
 		{from: "pkg/gateway", to: "pkg/acceptance/client", wrong: true},
+		{from: "pkg/bench/story", to: "customers/proto"},
+		{from: "pkg/bench/story", to: "customers/service", wrong: true},
+		{from: "pkg/bench/story", to: "pkg/acceptance/client"},
 		{from: "pkg/bench/database", to: "pkg/bench"},
 		{from: "pkg/database", to: "pkg/bench", wrong: true},
 
