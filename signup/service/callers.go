@@ -3,14 +3,13 @@ package service
 import (
 	"context"
 	"math"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/micro/micro/v3/service/context/metadata"
 	"golang.org/x/time/rate"
 
+	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/errors"
 )
 
@@ -56,36 +55,12 @@ func (c *callers) count(ctx context.Context, now time.Time) error {
 		max(1, int(math.Ceil(wait))))
 }
 
-// unknownCaller is what all callers share whose address cannot be read.
-const unknownCaller = "unknown"
-
-// callerOf is where a call comes from, as the platform's doors say, or else the peer of the connection. Who has one IPv6 address
-// has a network of them, which counts as one. It is empty for what comes from this machine, which may be a proxy in front of
-// everybody, and for what has come through no connection.
+// callerOf is by what the calls from where a call comes from are counted together. It is empty for what comes from this machine,
+// which may be a proxy in front of everybody, and for what has come through no connection.
 func callerOf(ctx context.Context) string {
-	text, ok := metadata.Get(ctx, "X-Forwarded-For")
-	if !ok {
-		text, ok = metadata.Get(ctx, "Remote")
-	}
-	if !ok {
+	address, said := auth.Origin(ctx)
+	if !said || address.IsLoopback() {
 		return ""
 	}
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return unknownCaller
-		}
-		address = withPort.Addr()
-	}
-	address = address.Unmap().WithZone("")
-	if address.IsLoopback() {
-		return ""
-	}
-	if address.Is6() {
-		if network, err := address.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return address.String()
+	return auth.Network(address)
 }

@@ -3,13 +3,12 @@ package identity
 import (
 	"context"
 	"math"
-	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/micro/micro/v3/service/context/metadata"
 	"golang.org/x/time/rate"
 
+	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/errors"
 )
 
@@ -118,29 +117,8 @@ func (b *buckets) makeRoom(now time.Time) {
 	}
 }
 
-// unknownAddress is what all callers share whose address cannot be read.
-const unknownAddress = "unknown"
-
-// addressOf is where a call comes from: as the platform's doors say, or else the peer of the connection. Who has one IPv6
-// address has a network of them, which counts as one.
+// addressOf is by what the calls from where a call comes from are counted together.
 func addressOf(ctx context.Context) string {
-	text, ok := metadata.Get(ctx, "X-Forwarded-For")
-	if !ok {
-		text, _ = metadata.Get(ctx, "Remote")
-	}
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return unknownAddress
-		}
-		address = withPort.Addr()
-	}
-	address = address.Unmap().WithZone("")
-	if address.Is6() {
-		if network, err := address.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return address.String()
+	address, _ := access.Origin(ctx)
+	return access.Network(address)
 }
