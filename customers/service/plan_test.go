@@ -1,13 +1,10 @@
 package service
 
 import (
-	"context"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/customers/service/migrations"
 	"github.com/m3o/backend/pkg/database"
@@ -22,7 +19,7 @@ func TestPlans(t *testing.T) {
 			for _, status := range []Status{"", Active} {
 				args := []any{"a", "b", "c"}[:strings.Count(n.where, "$")]
 				where, args := n.query(status, 25, args)
-				plan := explain(t, db, `SELECT `+columns+` FROM customers_customers WHERE `+where, args)
+				plan := databasetest.Plan(t, db, small, `SELECT `+columns+` FROM customers_customers WHERE `+where, args...)
 				assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, "%s: %s", where, plan)
 				// The page before ends where the index is entered, not behind a filter.
 				assert.Regexp(t, `id>\?|email_key>\? AND email_key<\?|\(name_key,id\)>\(\?,\?\)|Index Cond`, plan, where)
@@ -43,47 +40,12 @@ func TestPlansOfKeys(t *testing.T) {
 			sweptKeys:   {1, 10},
 			selectDue:   {"a", 1, 10},
 		} {
-			plan := explain(t, db, query, args)
+			plan := databasetest.Plan(t, db, small, query, args...)
 			assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, query)
 			assert.NotRegexp(t, "(?i)temp b-tree|seq scan|sort|scan customers|scan [kc] ", plan, "%s: %s", query, plan)
 		}
 	})
 }
 
-// explain returns what the database would do for a query on a table that is large.
-func explain(t *testing.T, db *database.DB, query string, args []any) string {
-	t.Helper()
-	var plan strings.Builder
-	require.NoError(t, db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error {
-		prefix := `EXPLAIN QUERY PLAN `
-		if db.Dialect() == database.PostgreSQL {
-			prefix = `EXPLAIN `
-			for _, way := range []string{"seqscan", "bitmapscan", "sort", "incremental_sort"} {
-				if _, err := tx.Exec(ctx, `SET LOCAL enable_`+way+` = off`); err != nil {
-					return err
-				}
-			}
-		}
-		rows, err := tx.Query(ctx, prefix+query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		names, err := rows.Columns()
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			cells := make([]any, len(names))
-			for i := range cells {
-				cells[i] = new(any)
-			}
-			if err := rows.Scan(cells...); err != nil {
-				return err
-			}
-			fmt.Fprintln(&plan, *cells[len(cells)-1].(*any))
-		}
-		return rows.Err()
-	}))
-	return plan.String()
-}
+// small are the ways that PostgreSQL would go on tables as small as those of tests.
+var small = []string{"seqscan", "bitmapscan", "sort", "incremental_sort"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +47,7 @@ func TestPlans(t *testing.T) {
 		}))
 		require.Len(t, all, 11)
 		for _, s := range all {
-			plan := explain(t, db, s.query, s.args)
+			plan := databasetest.Plan(t, db, small, s.query, s.args...)
 			assert.Regexp(t, "(?i)using (covering )?index|using primary key|index (only )?scan", plan, "%s: %s", s.query, plan)
 			assert.Regexp(t, `customer_id=\?|Index Cond: .*customer_id`, plan, s.query)
 			assert.NotRegexp(t, "(?i)temp b-tree|seq scan|scan usage", plan, "%s: %s", s.query, plan)
@@ -56,7 +55,7 @@ func TestPlans(t *testing.T) {
 		// Days and months are found by the index, not passed over behind it.
 		for _, s := range all[:4] {
 			assert.Regexp(t, `customer_id=\? AND (day|month)>\? AND (day|month)<\?|Index Cond: .*(day|month) >= .*(day|month) <=`,
-				explain(t, db, s.query, s.args), s.query)
+				databasetest.Plan(t, db, small, s.query, s.args...), s.query)
 		}
 	})
 }
@@ -91,40 +90,5 @@ func statements(ctx context.Context, t *testing.T, tx database.Querier) []statem
 	return append(all, r.statements...)
 }
 
-// explain returns what the database would do for a query on a table that is large.
-func explain(t *testing.T, db *database.DB, query string, args []any) string {
-	t.Helper()
-	var plan strings.Builder
-	require.NoError(t, db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error {
-		prefix := `EXPLAIN QUERY PLAN `
-		if db.Dialect() == database.PostgreSQL {
-			prefix = `EXPLAIN `
-			for _, way := range []string{"seqscan", "bitmapscan", "hashagg"} {
-				if _, err := tx.Exec(ctx, `SET LOCAL enable_`+way+` = off`); err != nil {
-					return err
-				}
-			}
-		}
-		rows, err := tx.Query(ctx, prefix+query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		names, err := rows.Columns()
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			cells := make([]any, len(names))
-			for i := range cells {
-				cells[i] = new(any)
-			}
-			if err := rows.Scan(cells...); err != nil {
-				return err
-			}
-			fmt.Fprintln(&plan, *cells[len(cells)-1].(*any))
-		}
-		return rows.Err()
-	}))
-	return plan.String()
-}
+// small are the ways that PostgreSQL would go on tables as small as those of tests.
+var small = []string{"seqscan", "bitmapscan", "hashagg"}
