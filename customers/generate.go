@@ -11,5 +11,4 @@ package main
 //counterfeiter:generate -o handler/fakes/key_core.go github.com/m3o/backend/customers/handler.KeyCore
 //counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/customers/service.Outbox
 //counterfeiter:generate -o service/fakes/accounts.go github.com/m3o/backend/customers/service.Accounts
-//counterfeiter:generate -o service/accounts/fakes/auth_service.go github.com/micro/micro/v3/proto/auth.AuthService
 //counterfeiter:generate -o service/accounts/fakes/sessions_service.go github.com/m3o/backend/pkg/auth/sessions.SessionsService

@@ -10,5 +10,3 @@ package main
 //counterfeiter:generate -o subscriber/fakes/core.go github.com/m3o/backend/signup/subscriber.Core
 //counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/signup/service.Outbox
 //counterfeiter:generate -o service/fakes/mailer.go github.com/m3o/backend/signup/service.Mailer
-//counterfeiter:generate -o service/fakes/auth.go github.com/micro/micro/v3/proto/auth.AuthService
-//counterfeiter:generate -o service/fakes/accounts.go github.com/micro/micro/v3/proto/auth.AccountsService

@@ -12,6 +12,7 @@ import (
 
 	customerspb "github.com/m3o/backend/customers/proto"
 	customersfakes "github.com/m3o/backend/customers/proto/fakes"
+	authfakes "github.com/m3o/backend/pkg/auth/fakes"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/service/servicetest"
@@ -27,7 +28,7 @@ func realCore(t *testing.T, mailer service.Mailer, customers customerspb.Custome
 	t.Helper()
 	core, err := service.New(service.Config{
 		DB: databasetest.Open(t, "signup", migrations.FS), Outbox: &corefakes.FakeOutbox{}, Mailer: mailer, Customers: customers,
-		Auth: &corefakes.FakeAuthService{}, Accounts: &corefakes.FakeAccountsService{}, Settings: service.DefaultSettings(),
+		Auth: &authfakes.FakeAuthService{}, Accounts: &authfakes.FakeAccountsService{}, Settings: service.DefaultSettings(),
 	})
 	require.NoError(t, err)
 	return core

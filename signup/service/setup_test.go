@@ -17,6 +17,7 @@ import (
 
 	customerspb "github.com/m3o/backend/customers/proto"
 	customersfakes "github.com/m3o/backend/customers/proto/fakes"
+	authfakes "github.com/m3o/backend/pkg/auth/fakes"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/signup/service"
@@ -35,8 +36,8 @@ type world struct {
 	*service.Signup
 	db        *database.DB
 	customers *customersfakes.FakeCustomersService
-	auth      *fakes.FakeAuthService
-	accounts  *fakes.FakeAccountsService
+	auth      *authfakes.FakeAuthService
+	accounts  *authfakes.FakeAccountsService
 	mailer    *fakes.FakeMailer
 	outbox    *fakes.FakeOutbox
 
@@ -56,7 +57,7 @@ func setup(t testing.TB, db *database.DB) *world {
 func setupWith(t testing.TB, db *database.DB, change func(*service.Settings)) *world {
 	t.Helper()
 	w := &world{
-		db: db, customers: &customersfakes.FakeCustomersService{}, auth: &fakes.FakeAuthService{}, accounts: &fakes.FakeAccountsService{},
+		db: db, customers: &customersfakes.FakeCustomersService{}, auth: &authfakes.FakeAuthService{}, accounts: &authfakes.FakeAccountsService{},
 		mailer: &fakes.FakeMailer{}, outbox: &fakes.FakeOutbox{}, now: time.Date(2030, 5, 17, 12, 0, 0, 123_456_789, time.UTC),
 		people: make(map[string]*customerspb.Customer), passwords: make(map[string]string),
 		interrupt: func(string) error { return nil },

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	customersfakes "github.com/m3o/backend/customers/proto/fakes"
+	authfakes "github.com/m3o/backend/pkg/auth/fakes"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/signup/service"
@@ -17,7 +18,7 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	whole := service.Config{
 		DB: databasetest.Open(t, "signup", migrations.FS), Outbox: &fakes.FakeOutbox{}, Mailer: &fakes.FakeMailer{},
-		Customers: &customersfakes.FakeCustomersService{}, Auth: &fakes.FakeAuthService{}, Accounts: &fakes.FakeAccountsService{},
+		Customers: &customersfakes.FakeCustomersService{}, Auth: &authfakes.FakeAuthService{}, Accounts: &authfakes.FakeAccountsService{},
 		Settings: service.DefaultSettings(),
 	}
 	_, err := service.New(whole)

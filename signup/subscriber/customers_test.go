@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	customersfakes "github.com/m3o/backend/customers/proto/fakes"
+	authfakes "github.com/m3o/backend/pkg/auth/fakes"
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/database/databasetest"
 	"github.com/m3o/backend/pkg/errors"
@@ -84,7 +85,7 @@ func TestCustomersOfTheRealCore(t *testing.T) {
 	require.NoError(t, err)
 	core, err := service.New(service.Config{
 		DB: db, Outbox: &corefakes.FakeOutbox{}, Mailer: mailer,
-		Customers: &customersfakes.FakeCustomersService{}, Auth: &corefakes.FakeAuthService{}, Accounts: &corefakes.FakeAccountsService{},
+		Customers: &customersfakes.FakeCustomersService{}, Auth: &authfakes.FakeAuthService{}, Accounts: &authfakes.FakeAccountsService{},
 		Settings: service.DefaultSettings(),
 	})
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/m3o/backend/customers/service"
 	"github.com/m3o/backend/customers/service/accounts"
 	"github.com/m3o/backend/customers/service/accounts/fakes"
+	authfakes "github.com/m3o/backend/pkg/auth/fakes"
 	"github.com/m3o/backend/pkg/auth/sessions"
 	"github.com/m3o/backend/pkg/auth/token"
 	"github.com/m3o/backend/pkg/errors"
@@ -26,7 +27,7 @@ const jane = "0190f8b0-0000-7000-8000-000000000000"
 // stage is accounts of an auth service that does what the test says.
 type stage struct {
 	*accounts.Accounts
-	auth     *fakes.FakeAuthService
+	auth     *authfakes.FakeAuthService
 	sessions *fakes.FakeSessionsService
 	// owner is whose every access token is.
 	owner *microauth.Account
@@ -34,7 +35,7 @@ type stage struct {
 
 func setup(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{auth: &fakes.FakeAuthService{}, sessions: &fakes.FakeSessionsService{}, owner: &microauth.Account{
+	s := &stage{auth: &authfakes.FakeAuthService{}, sessions: &fakes.FakeSessionsService{}, owner: &microauth.Account{
 		ID: jane, Type: "customer", Issuer: "micro", Metadata: map[string]string{token.SessionKey: "session"},
 	}}
 	var err error
@@ -68,9 +69,9 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	_, err := accounts.New(accounts.Config{})
 	require.EqualError(t, err, "accounts: a client of Auth is missing")
-	_, err = accounts.New(accounts.Config{Auth: &fakes.FakeAuthService{}})
+	_, err = accounts.New(accounts.Config{Auth: &authfakes.FakeAuthService{}})
 	require.EqualError(t, err, "accounts: a client of Sessions is missing")
-	_, err = accounts.New(accounts.Config{Auth: &fakes.FakeAuthService{}, Sessions: &fakes.FakeSessionsService{}})
+	_, err = accounts.New(accounts.Config{Auth: &authfakes.FakeAuthService{}, Sessions: &fakes.FakeSessionsService{}})
 	require.EqualError(t, err, "accounts: what inspects tokens is missing")
 }
 
