@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/acceptance/client"
 )
 
 // What was recorded is counted, and nothing else, though usage and the events service die meanwhile: the load tool records
@@ -28,7 +30,7 @@ func TestEachRequestCountsOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	load := exec.CommandContext(ctx, binary, "-state", p.State, "-n", "40000", "-rate", "8000", "-batch", "200", "-wait", "2m")
-	var truth, progress output
+	var truth, progress client.Output
 	load.Stdout, load.Stderr = &truth, &progress
 	require.NoError(t, load.Start())
 	for i := range 4 {

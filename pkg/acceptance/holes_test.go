@@ -162,7 +162,7 @@ func stockAuth(t *testing.T) door {
 	require.NoError(t, l.Close())
 	cmd := exec.Command(binary, t.TempDir(), address, "auth")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var log output
+	var log client.Output
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {

@@ -3,7 +3,6 @@
 package acceptance
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,26 +64,8 @@ type platform struct {
 	port int
 	tmp  string // its temporary directory
 	cmd  *exec.Cmd
-	out  *output
+	out  *client.Output
 	done chan struct{}
-}
-
-// output collects what a process prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // ready is what a server prints when everything answers.
@@ -140,7 +120,7 @@ func (p *platform) launch(t *testing.T, names ...string) {
 		args = append(args, "--run", "./"+name)
 	}
 	args = append(args, "--stand-in", "stripe="+stripe, "--stand-in", "mixpanel="+mixpanel)
-	p.cmd, p.out, p.done = exec.Command(micro, args...), &output{}, make(chan struct{})
+	p.cmd, p.out, p.done = exec.Command(micro, args...), &client.Output{}, make(chan struct{})
 	p.cmd.Env = append(os.Environ(), p.Env...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = repository, p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

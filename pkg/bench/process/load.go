@@ -33,7 +33,7 @@ func Obey(newCaller func() (Caller, error)) error {
 		if _, err := fmt.Sscan(in.Text(), &callers, &milliseconds); err != nil {
 			return err
 		}
-		rate, err := measure(newCaller, callers, time.Duration(milliseconds)*time.Millisecond)
+		rate, err := Measure(context.Background(), newCaller, callers, time.Duration(milliseconds)*time.Millisecond)
 		if err != nil {
 			return err
 		}
@@ -42,8 +42,8 @@ func Obey(newCaller func() (Caller, error)) error {
 	return nil
 }
 
-// measure calls for a while and returns how many calls a second there were.
-func measure(newCaller func() (Caller, error), callers int, long time.Duration) (float64, error) {
+// Measure calls for a while, so many at once, and returns how many calls a second there were.
+func Measure(ctx context.Context, newCaller func() (Caller, error), callers int, long time.Duration) (float64, error) {
 	var wg sync.WaitGroup
 	var done atomic.Int64
 	failed := make(chan error, callers)
@@ -54,7 +54,7 @@ func measure(newCaller func() (Caller, error), callers int, long time.Duration) 
 			return 0, err
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	began := time.Now()
 	for _, call := range ready {

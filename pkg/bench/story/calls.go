@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/m3o/backend/pkg/bench"
+	"github.com/m3o/backend/pkg/bench/process"
 )
 
 // caller is a side on which many call a path at once, over HTTP; with an API key, if one is given.
@@ -70,27 +70,6 @@ func (p *platform) signUps(ctx context.Context, long time.Duration) (float64, er
 }
 
 // during has so many do something again and again for a while, and returns how often a second it was done.
-func during(ctx context.Context, workers int, long time.Duration, do func(ctx context.Context) error) (float64, error) {
-	var wg sync.WaitGroup
-	var done atomic.Int64
-	failed := make(chan error, workers)
-	began := time.Now()
-	for range workers {
-		wg.Go(func() {
-			for n := int64(0); ; n++ {
-				if time.Since(began) >= long || ctx.Err() != nil {
-					done.Add(n)
-					return
-				}
-				if err := do(ctx); err != nil {
-					failed <- err
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	took := time.Since(began)
-	close(failed)
-	return float64(done.Load()) / took.Seconds(), <-failed
+func during(ctx context.Context, workers int, long time.Duration, do process.Caller) (float64, error) {
+	return process.Measure(ctx, func() (process.Caller, error) { return do, nil }, workers, long)
 }
