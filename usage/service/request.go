@@ -87,7 +87,7 @@ func (r *Request) check(now time.Time) *errors.Error {
 		return errors.Invalid("units", "must be from 0 to %d", maxUnits)
 	case r.Time.IsZero():
 		return errors.Invalid("time", "required")
-	case r.Time.After(now.Add(maxSkew)):
+	case r.Time.After(now.Add(maxSkew)): // pkg/gateway knows it by these words: they are not to be changed here alone
 		return errors.Invalid("time", "must not be in the future")
 	case r.Time.Before(now.Add(-MaxAge)):
 		return errors.Invalid("time", "must be in the last %d days", MaxAge/(24*time.Hour))
