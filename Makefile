@@ -65,10 +65,10 @@ test-long: need ## The same with the tests that take minutes (build tag long)
 # A service has platform tests where it keeps something in SQL; packages without any are quick.
 .PHONY: test-platform
 test-platform: need ## Test databases, services and the story on a throwaway PostgreSQL (build tag platform)
-	@go build -o bin/withpostgres ./scripts/withpostgres
-	@scripts/timed.sh 'platform tests' bin/withpostgres \
+	@go build -o bin/withengines ./scripts/withengines
+	@scripts/timed.sh 'platform tests' bin/withengines \
 		go test -race -count=1 -tags platform -timeout 20m $(flags) ./pkg/database/... $(services:%=./%/...)
-	@scripts/timed.sh 'acceptance tests on PostgreSQL' bin/withpostgres \
+	@scripts/timed.sh 'acceptance tests on PostgreSQL' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run PostgreSQL $(flags) ./pkg/acceptance
 
 .PHONY: platform-deps

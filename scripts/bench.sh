@@ -27,14 +27,14 @@ if [ $# -eq 0 ]; then
 	set -- $groups
 fi
 
-go build -o bin/withpostgres ./scripts/withpostgres
+go build -o bin/withengines ./scripts/withengines
 failed=
 for group in "$@"; do
 	# What `make run` starts, for the benchmark that measures it.
 	[ "$group" != story ] || make build stand-ins
 	# Built first: a benchmark under `go run` shares the machine with the go command.
 	go build -o "bin/bench-$group" "./pkg/bench/$group"
-	bin/withpostgres -if-installed "bin/bench-$group" || failed="$failed $group"
+	bin/withengines -if-installed "bin/bench-$group" || failed="$failed $group"
 done
 
 if [ -n "$failed" ]; then

@@ -18,7 +18,7 @@ import (
 // that nobody knew and of such as were recorded before; of 100 customers who call one endpoint each, and, the worst that
 // there can be, of 1,000 different counters. On PostgreSQL it needs a server:
 //
-//	bin/withpostgres go test -run '^$' -bench Count ./usage/service
+//	bin/withengines go test -run '^$' -bench Count ./usage/service
 func BenchmarkCount(b *testing.B) {
 	sources := map[string]func(testing.TB) databasetest.Source{"sqlite": databasetest.SQLite}
 	if os.Getenv(databasetest.AddressEnv) != "" {

@@ -20,10 +20,13 @@ var starter = func() chan func() {
 	return work
 }()
 
-// start starts cmd as the leader of a process group of its own, so that a Ctrl-C reaches only us, and in a way that it
-// ends when this process does, however that happens.
-func start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// StartTied starts cmd as the leader of a process group of its own, so that a Ctrl-C reaches only us, and in a way that it
+// ends when this process does, however that happens; elsewhere than on Linux only if it looks after that (EndWithParent).
+func StartTied(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	result := make(chan error, 1)
 	starter <- func() { result <- cmd.Start() }
 	return <-result

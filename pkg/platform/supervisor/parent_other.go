@@ -12,10 +12,16 @@ import (
 // endWithStdin tells a child that its standard input is a pipe that its parent holds open for as long as it lives.
 const endWithStdin = "MICRO_END_WITH_STDIN"
 
-// start starts cmd as the leader of a process group of its own, so that a Ctrl-C reaches only us, and gives it a pipe
-// that breaks when this process ends, however that happens.
-func start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+// StartTied starts cmd as the leader of a process group of its own, so that a Ctrl-C reaches only us, and gives it a pipe
+// that breaks when this process ends, however that happens: one of ours ends with it (EndWithParent).
+func StartTied(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Setpgid = true
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
 	cmd.Env = append(cmd.Env, endWithStdin+"=true")
 	if _, err := cmd.StdinPipe(); err != nil {
 		return err

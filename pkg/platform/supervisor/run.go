@@ -17,7 +17,7 @@ func Run(ctx context.Context, cmd *exec.Cmd) error {
 		return context.Cause(ctx)
 	}
 	cmd.WaitDelay = time.Second // what it leaves behind may hold its output open
-	if err := start(cmd); err != nil {
+	if err := StartTied(cmd); err != nil {
 		return err
 	}
 	exited := make(chan error, 1)

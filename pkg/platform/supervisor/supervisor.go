@@ -142,7 +142,7 @@ func (p *Process) start() (*exec.Cmd, *tail, error) {
 			return nil, nil, fmt.Errorf("prepare %s: %w", p.command.Path, err)
 		}
 	}
-	if err := start(cmd); err != nil {
+	if err := StartTied(cmd); err != nil {
 		return nil, nil, fmt.Errorf("start %s: %w", p.command.Path, err)
 	}
 	if !p.status.Started.IsZero() {

@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+)
+
+// Redis starts a Redis server. It appends to a file, which it forces to the disk every second; it never throws anything out
+// for lack of memory.
+func Redis(ctx context.Context, config Config) (*Server, error) { return start(ctx, redis{}, config) }
+
+type redis struct{}
+
+func (redis) name() string { return "Redis" }
+
+func (redis) prepare(_ context.Context, s *Server) error { return os.MkdirAll(s.data(), 0o700) }
+
+func (redis) command(s *Server) (*exec.Cmd, error) {
+	path, err := program("redis-server", "Redis")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{
+		"--port", strconv.Itoa(s.Port()), "--bind", "127.0.0.1", "--dir", s.data(), "--daemonize", "no",
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+	}
+	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:gosec,noctx // it is found on the PATH, and ended by Stop
+}
+
+// ready takes a server for ready that has read its data; one that wants a password has.
+func (redis) ready(ctx context.Context, s *Server) bool {
+	const ping = "PING\r\n"
+	return answers(ctx, s.Host(), ping, "+PONG") || answers(ctx, s.Host(), ping, "-NOAUTH")
+}
+
+func (redis) stop() []syscall.Signal { return []syscall.Signal{syscall.SIGTERM} }
+
+func (redis) address(port int) string { return fmt.Sprintf("redis://127.0.0.1:%d", port) }
