@@ -17,6 +17,8 @@ first_call = bin/micro $(elsewhere)call customers Customers.Create '{\"email\": 
 flags ?=
 # Benchmark groups for `make bench`, all of them by default: make bench only=calls.
 only ?=
+# Where `make platform` keeps the data of its servers, which is gone with them when nothing is said.
+data ?=
 # What `make verify` compares the protos with, when that is not the commit before: make verify against=origin/main.
 against ?=
 # Arguments for `make demo`.
@@ -42,11 +44,21 @@ stand-ins: need ## Build what stands in for Stripe and Mixpanel while there is n
 	@scripts/build.sh bin/sink ./pkg/acceptance/sink/run
 	@GOFLAGS="$$GOFLAGS -modfile=tools/go.mod" scripts/build.sh bin/stripe-mock github.com/stripe/stripe-mock
 
+server = bin/micro server $(if $(port),--port '$(port)') $(if $(state),--state '$(state)') $(services:%=--run ./%) \
+	--stand-in stripe=bin/stripe-mock --stand-in mixpanel=bin/sink \
+	$(if $(filter customers,$(services)),--try "$(first_call)")
+
 .PHONY: run
 run: build stand-ins ## Build and run the platform in the foreground; port=8080 state=.micro services='customers ...'
-	@exec bin/micro server $(if $(port),--port '$(port)') $(if $(state),--state '$(state)') $(services:%=--run ./%) \
-		--stand-in stripe=bin/stripe-mock --stand-in mixpanel=bin/sink \
-		$(if $(filter customers,$(services)),--try "$(first_call)")
+	@exec $(server)
+
+.PHONY: platform
+platform: build stand-ins bin/withengines ## The same on throwaway etcd, Redis and PostgreSQL; data=DIRECTORY keeps theirs
+	@MICRO_PROFILE=platform exec bin/withengines $(if $(data),-dir '$(data)') $(server)
+
+.PHONY: bin/withengines
+bin/withengines: need
+	@go build -o $@ ./scripts/withengines
 
 .PHONY: demo
 demo: need ## Tell the story, step by step, against a running `make run`
@@ -62,17 +74,20 @@ test-long: need ## The same with the tests that take minutes (build tag long)
 	@scripts/timed.sh 'unit tests, long' scripts/test.sh unit -tags long -timeout 60m $(flags)
 	@scripts/timed.sh 'acceptance tests, long' scripts/test.sh acceptance -tags long -timeout 60m $(flags)
 
-# A service has platform tests where it keeps something in SQL; packages without any are quick.
+# What is tested on the engines: their packages, and what keeps something in SQL. Packages without such tests are quick.
+on_engines = ./pkg/platform/... ./pkg/database/... $(services:%=./%/...)
+# The acceptance tests that are run on the platform profile as well.
+on_platform ?= Story
+
 .PHONY: test-platform
-test-platform: need ## Test databases, services and the story on a throwaway PostgreSQL (build tag platform)
-	@go build -o bin/withengines ./scripts/withengines
+test-platform: bin/withengines ## Test engines, services and the story on throwaway servers of etcd, Redis and PostgreSQL (build tag platform)
 	@scripts/timed.sh 'platform tests' bin/withengines \
-		go test -race -count=1 -tags platform -timeout 20m $(flags) ./pkg/database/... $(services:%=./%/...)
-	@scripts/timed.sh 'acceptance tests on PostgreSQL' bin/withengines \
-		go test -count=1 -tags platform -timeout 20m -run PostgreSQL $(flags) ./pkg/acceptance
+		go test -race -count=1 -tags platform -timeout 20m $(flags) $(on_engines)
+	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
+		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
 
 .PHONY: platform-deps
-platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu), or say what is missing
+platform-deps: ## Install what platform and test-platform need (as root on Debian and Ubuntu), or say what is missing
 	@scripts/platform-deps.sh
 
 .PHONY: lint

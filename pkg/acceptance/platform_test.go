@@ -79,7 +79,7 @@ func newPlatform(t *testing.T) *platform {
 	t.Helper()
 	tmp := t.TempDir()
 	p := &platform{tmp: tmp, Client: &client.Client{
-		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: []string{"TMPDIR=" + tmp},
+		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: append(profileEnv(t), "TMPDIR="+tmp),
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {

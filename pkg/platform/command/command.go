@@ -19,7 +19,7 @@ import (
 
 	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/edge"
-	"github.com/m3o/backend/pkg/platform/embedded"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/proxy"
 	"github.com/m3o/backend/pkg/platform/runtime"
 	platform "github.com/m3o/backend/pkg/platform/server"
@@ -72,6 +72,11 @@ func (a arguments) setup() error {
 	if err := state.Use(dir); err != nil {
 		return err
 	}
+	if isServer && !a.help {
+		if err := profile.Check(); err != nil {
+			return err
+		}
+	}
 	defaults := map[string]string{"MICRO_REPORT_USAGE": "false"}
 	if isServer {
 		// Without this Micro makes a key of its own, which nobody needs.
@@ -89,11 +94,11 @@ func (a arguments) setup() error {
 		if _, err := state.Claim(a.port); err != nil {
 			return err
 		}
-		defaults["MICRO_PROFILE"] = embedded.Name
+		defaults[profile.Env] = profile.Embedded
 	case a.command == "service":
 		state.KeepPrivate()
 		supervisor.EndWithParent()
-		defaults["MICRO_PROFILE"] = embedded.Name
+		defaults[profile.Env] = profile.Embedded
 		defaults["MICRO_SERVICE_ADDRESS"] = state.Host + ":0" // Micro's own default is every interface
 	default:
 		if a.command != "new" { // which makes source code, that others may read
@@ -102,6 +107,11 @@ func (a arguments) setup() error {
 		addresses, err := state.LoadAddresses()
 		if err != nil {
 			return err
+		}
+		if name := os.Getenv(profile.Env); name == profile.Embedded || name == profile.Platform { // meant for the server
+			if err := os.Setenv(profile.Env, "client"); err != nil {
+				return fmt.Errorf("set %s: %w", profile.Env, err)
+			}
 		}
 		if a.env == "" && os.Getenv("MICRO_ENV") == "" {
 			// The server of this state directory, wherever its ports are.
@@ -116,7 +126,7 @@ func (a arguments) setup() error {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	if err := embedded.Register(); err != nil {
+	if err := profile.Register(); err != nil {
 		return err
 	}
 	return nil

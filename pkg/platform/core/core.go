@@ -20,6 +20,7 @@ import (
 	storehandler "github.com/micro/micro/v3/service/store/handler"
 	"github.com/urfave/cli/v2"
 
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -31,6 +32,7 @@ func Action(name string) cli.ActionFunc {
 	}
 	return func(*cli.Context) error {
 		srv := service.Core(name)
+		profile.Observe(srv)
 		if err := register(srv); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -62,7 +64,7 @@ var services = map[string]func(*service.Service) error{
 		return errors.Join(
 			store.DefaultStore.Init(store.Table("config")),
 			// The flag of that name was read before the profile had made the key.
-			configpb.RegisterConfigHandler(srv.Server(), confighandler.NewConfig(os.Getenv("MICRO_CONFIG_SECRET_KEY"))),
+			configpb.RegisterConfigHandler(srv.Server(), newConfiguration(confighandler.NewConfig(os.Getenv("MICRO_CONFIG_SECRET_KEY")))),
 		)
 	},
 	"auth":   serveAuth,

@@ -3,10 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	pb "github.com/micro/micro/v3/proto/events"
@@ -14,53 +10,13 @@ import (
 
 	"github.com/m3o/backend/pkg/events/stream"
 	batchpb "github.com/m3o/backend/pkg/events/stream/proto"
-	"github.com/m3o/backend/pkg/platform/jetstream"
-	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/service"
 )
 
-// The environment variables that say how events are kept. They are no configuration, as the events service does not wait
-// for the config service.
-const (
-	// SyncEnv is how often what was published is forced to the disk, such as 100ms; "always" for each publication.
-	SyncEnv = "MICRO_EVENTS_SYNC"
-	// RetentionEnv is how long events are kept that all groups have acknowledged, such as 168h.
-	RetentionEnv = "MICRO_EVENTS_RETENTION"
-	// MaxBytesEnv is how many bytes of the disk a topic may take.
-	MaxBytesEnv = "MICRO_EVENTS_MAX_BYTES"
-)
-
-// engineConfig reads how events are kept.
-func engineConfig() (jetstream.Config, error) {
-	config := jetstream.Config{Dir: filepath.Join(state.Dir(), "events")}
-	var err error
-	if text := os.Getenv(SyncEnv); text == "always" {
-		config.Always = true
-	} else if text != "" {
-		if config.Sync, err = time.ParseDuration(text); err != nil || config.Sync == 0 {
-			return config, fmt.Errorf("%s: expected a duration such as 100ms, or always", SyncEnv)
-		}
-	}
-	if text := os.Getenv(RetentionEnv); text != "" {
-		if config.Retention, err = time.ParseDuration(text); err != nil || config.Retention == 0 {
-			return config, fmt.Errorf("%s: expected a duration such as 168h", RetentionEnv)
-		}
-	}
-	if text := os.Getenv(MaxBytesEnv); text != "" {
-		if config.MaxBytes, err = strconv.ParseInt(text, 10, 64); err != nil || config.MaxBytes == 0 {
-			return config, fmt.Errorf("%s: expected a number of bytes", MaxBytesEnv)
-		}
-	}
-	return config, nil
-}
-
-// ServeEvents makes a service the events service: it opens the engine below the state directory.
+// ServeEvents makes a service the events service: it opens the stream of the profile.
 func ServeEvents(srv *service.Service) error {
-	config, err := engineConfig()
-	if err != nil {
-		return err
-	}
-	engine, err := jetstream.Open(config)
+	engine, err := profile.OpenStream()
 	if err != nil {
 		return err
 	}

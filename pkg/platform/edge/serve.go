@@ -19,6 +19,7 @@ import (
 
 	"github.com/m3o/backend/pkg/gateway"
 	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/service"
 )
@@ -37,6 +38,7 @@ func Serve(ctx *cli.Context) error {
 		return err
 	}
 	srv := service.Core("api")
+	profile.Observe(srv)
 	settings, err := readSettings(ctx.Context)
 	if err != nil {
 		return err

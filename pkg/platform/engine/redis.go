@@ -10,7 +10,7 @@ import (
 )
 
 // Redis starts a Redis server. It appends to a file, which it forces to the disk every second; it never throws anything out
-// for lack of memory.
+// for lack of memory, and has 1024 databases for tests that want one to themselves.
 func Redis(ctx context.Context, config Config) (*Server, error) { return start(ctx, redis{}, config) }
 
 type redis struct{}
@@ -26,7 +26,7 @@ func (redis) command(s *Server) (*exec.Cmd, error) {
 	}
 	args := []string{
 		"--port", strconv.Itoa(s.Port()), "--bind", "127.0.0.1", "--dir", s.data(), "--daemonize", "no",
-		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--databases", "1024",
 	}
 	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:gosec,noctx // it is found on the PATH, and ended by Stop
 }

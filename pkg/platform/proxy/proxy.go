@@ -7,12 +7,14 @@ package proxy
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/service"
 )
 
 // Serve runs the core service.
 func Serve(*cli.Context) error {
 	srv := service.Core("proxy")
+	profile.Observe(srv)
 	srv.Forward()
 	return srv.Run()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 	backend "github.com/m3o/backend/pkg/service" // service is a type of this package
@@ -35,6 +36,7 @@ func Serve(*cli.Context) error {
 		return fmt.Errorf("%s: %w", CredentialsEnv, err)
 	}
 	srv := backend.Core("runtime")
+	profile.Observe(srv)
 	if err := store.DefaultStore.Init(store.Table("runtime")); err != nil {
 		return fmt.Errorf("open the runtime's store: %w", err)
 	}

@@ -16,8 +16,8 @@ import (
 
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/token"
-	"github.com/m3o/backend/pkg/platform/embedded"
 	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
@@ -81,7 +81,7 @@ func sentence(line string) string {
 
 // given are the variables that a core service gets from nobody but us, or not at all.
 var given = []string{
-	"MICRO_PROFILE", "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+	profile.Env, "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
 	"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv,
 }
 
@@ -92,7 +92,7 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 		address = state.Host + ":0"
 	}
 	env := []string{
-		"MICRO_PROFILE=" + embedded.Name,
+		profile.Env + "=" + profile.Current(),
 		"MICRO_SERVICE_ADDRESS=" + address,
 		"MICRO_AUTH_ID=" + access.Part(name),
 		"MICRO_AUTH_SECRET=" + credentials.Secret(access.Part(name)),
@@ -107,6 +107,7 @@ func coreEnv(name string, addresses state.Addresses, credentials token.Root) []s
 				env = append(env, variable+"="+address)
 			}
 		case slices.Contains(given, variable), variable == "MICRO_CONFIG_SECRET_KEY" && name != "config": // nobody else has a use for it
+		case !profile.Needs(name, variable):
 		case strings.HasPrefix(variable, "MICRO_"), strings.HasPrefix(variable, "OTEL_"), runtime.IsPassedOn(variable, name == "runtime"):
 			env = append(env, v)
 		}

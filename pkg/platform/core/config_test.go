@@ -1,0 +1,55 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	pb "github.com/micro/micro/v3/proto/config"
+	merrors "github.com/micro/micro/v3/service/errors"
+	"github.com/stretchr/testify/require"
+)
+
+// answering is a handler of the configuration with one answer.
+type answering struct {
+	pb.ConfigHandler
+	data string
+	err  error
+}
+
+func (a answering) Get(_ context.Context, _ *pb.GetRequest, rsp *pb.GetResponse) error {
+	if a.err == nil {
+		rsp.Value = &pb.Value{Data: a.data}
+	}
+	return a.err
+}
+
+func TestDatabaseOfAService(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the store is away")
+	nothing := merrors.NotFound("config.Config.Get", "Not found")
+	for _, test := range []struct {
+		name, path string
+		kept       answering
+		want       string
+		err        error
+	}{
+		{"nothing was ever configured", "usage.db.address", answering{err: nothing}, `"postgres://host/usage"`, nil},
+		{"nothing for it", "usage.db.address", answering{data: "null"}, `"postgres://host/usage"`, nil},
+		{"something for it", "usage.db.address", answering{data: `"postgres://other/db"`}, `"postgres://other/db"`, nil},
+		{"it cannot be known", "usage.db.address", answering{err: broken}, "", broken},
+		{"another key", "usage.db", answering{data: "null"}, "null", nil},
+		{"another key that is not there", "micro.db.address.x", answering{err: nothing}, "", nothing},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := &configuration{test.kept, func(service string) string { return "postgres://host/" + service }}
+			rsp := new(pb.GetResponse)
+			require.Equal(t, test.err, c.Get(t.Context(), &pb.GetRequest{Path: test.path}, rsp))
+			require.Equal(t, test.want, rsp.GetValue().GetData())
+		})
+	}
+
+	files := &configuration{answering{err: nothing}, func(string) string { return "" }}
+	require.Equal(t, nothing, files.Get(t.Context(), &pb.GetRequest{Path: "usage.db.address"}, new(pb.GetResponse)))
+}
