@@ -35,6 +35,13 @@ for group in "$@"; do
 	# Built first: a benchmark under `go run` shares the machine with the go command.
 	go build -o "bin/bench-$group" "./pkg/bench/$group"
 	bin/withengines -if-installed "bin/bench-$group" || failed="$failed $group"
+	[ "$group" = platform ] || continue
+	# The figures of calls and events, on one profile and on the other.
+	for both in calls events; do
+		go build -o "bin/bench-$both" "./pkg/bench/$both"
+		bin/withengines "bin/bench-$both" || failed="$failed $both"
+		bin/withengines "bin/bench-$both" -profile platform || failed="$failed $both-on-platform"
+	done
 done
 
 if [ -n "$failed" ]; then

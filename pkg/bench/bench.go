@@ -64,11 +64,19 @@ type Report struct {
 	group string
 	out   io.Writer
 	short bool
+	// barless says that there are figures only.
+	barless bool
 }
 
 // NewReport returns a report that prints to out.
 func NewReport(out io.Writer, group string) *Report {
 	return &Report{group: group, out: out}
+}
+
+// WithoutBars makes all that is reported figures to look at.
+func (r *Report) WithoutBars() *Report {
+	r.barless = true
+	return r
 }
 
 // AtLeast prints a figure that is good when it reaches the bar: a throughput, a ratio.
@@ -95,6 +103,9 @@ func (r *Report) ExitCode() int {
 }
 
 func (r *Report) print(name string, value float64, unit, bar string, ok bool) {
+	if r.barless {
+		bar, ok = "none", true
+	}
 	verdict := "ok"
 	if !ok { // a value that is no number is short as well: no comparison with it holds
 		verdict = "SHORT"

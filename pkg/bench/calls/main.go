@@ -33,7 +33,11 @@ func main() {
 		"stock-registry": runStockRegistry, "stock-auth": runStockAuth, "stock-proxy": runStockProxy,
 		"stock-service": runStockService, "stock-caller": runStockCaller,
 	})
-	report := bench.NewReport(os.Stdout, "calls")
+	report, err := process.NewReport("calls")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "calls:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := bench.InDir(func(dir string) error { return run(ctx, report, dir) }); err != nil {

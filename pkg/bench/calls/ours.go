@@ -63,6 +63,9 @@ func runCaller() error {
 	if err := process.UseAuth(); err != nil {
 		return err
 	}
+	if err := process.UseRegistry(); err != nil {
+		return err
+	}
 	if err := register(os.Getenv(process.AddressEnv)); err != nil {
 		return err
 	}
@@ -93,6 +96,9 @@ func rpcCaller() (process.Caller, error) {
 // runEdge is the HTTP API in front of the service.
 func runEdge() error {
 	service.New("edge")
+	if err := process.UseRegistry(); err != nil {
+		return err
+	}
 	if err := register(os.Getenv("BENCH_CALLS_SERVICE")); err != nil {
 		return err
 	}

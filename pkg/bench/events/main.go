@@ -1,4 +1,6 @@
-// Events measures what events cost, from the outbox of one service to the effect in another.
+// Events measures what events cost, from the outbox of one service to the effect in another. With -profile platform the events
+// service keeps them in Redis, and nothing is measured but their way; there are no bars then, as those of the embedded profile
+// are the figures to compare with.
 package main
 
 import (
@@ -13,7 +15,11 @@ import (
 
 func main() {
 	process.Play(roles)
-	report := bench.NewReport(os.Stdout, "events")
+	report, err := process.NewReport("events")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "events:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := bench.InDir(func(dir string) error { return run(ctx, report, dir) }); err != nil {
@@ -24,6 +30,9 @@ func main() {
 }
 
 func run(ctx context.Context, report *bench.Report, dir string) error {
+	if os.Getenv(process.ProfileEnv) != "" {
+		return measurePipeline(ctx, report, dir)
+	}
 	if err := measureOutbox(ctx, report, dir); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/internal/testproto"
 	"github.com/m3o/backend/pkg/platform/core"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/service"
 )
 
@@ -37,7 +38,11 @@ func runEvents() error {
 	if err := srv.Server().Init(server.Address(os.Getenv(process.AddressEnv))); err != nil {
 		return err
 	}
-	if err := core.ServeEvents(srv); err != nil {
+	stream, err := profile.OpenStream(os.Getenv(process.ProfileEnv))
+	if err != nil {
+		return err
+	}
+	if err := core.ServeEvents(srv, stream); err != nil {
 		return err
 	}
 	return srv.Run()

@@ -68,5 +68,5 @@ var services = map[string]func(*service.Service) error{
 		)
 	},
 	"auth":   serveAuth,
-	"events": ServeEvents,
+	"events": serveEvents,
 }

@@ -14,12 +14,17 @@ import (
 	"github.com/m3o/backend/pkg/service"
 )
 
-// ServeEvents makes a service the events service: it opens the stream of the profile.
-func ServeEvents(srv *service.Service) error {
-	engine, err := profile.OpenStream()
+// serveEvents makes a service the events service, with the stream of the profile.
+func serveEvents(srv *service.Service) error {
+	engine, err := profile.OpenStream(profile.Current())
 	if err != nil {
 		return err
 	}
+	return ServeEvents(srv, engine)
+}
+
+// ServeEvents makes a service the events service: it serves a stream, and closes it when it stops.
+func ServeEvents(srv *service.Service, engine profile.Stream) error {
 	srv.OnStop(engine.Close)
 	srv.Check("stream", engine.Check)
 	go func() {

@@ -23,9 +23,9 @@ func Observe(srv *service.Service) {
 	}
 }
 
-// OpenStream opens the event stream, for the process that is the events service.
-func OpenStream() (Stream, error) {
-	if Current() == Platform {
+// OpenStream opens the event stream of a profile, for the process that is the events service.
+func OpenStream(profile string) (Stream, error) {
+	if profile == Platform {
 		return platformStream()
 	}
 	return embeddedStream()
