@@ -153,7 +153,7 @@ func keepsInit(_ context.Context, s store.Store) error {
 	t := newTable(s)
 	return first(
 		func() error { return s.Init(store.Table(t.name)) },
-		func() error { return s.Init(store.Database(t.database), store.Nodes("127.0.0.1:1")) },
+		func() error { return s.Init(store.Database(t.database)) },
 		func() error { return s.Init() },
 		func() error {
 			o := s.Options()
@@ -161,9 +161,17 @@ func keepsInit(_ context.Context, s store.Store) error {
 		},
 		func() error { return s.Write(&store.Record{Key: "a", Value: []byte("a")}) },
 		func() error { return t.has("a", "a") },
-		func() error { return table{s, "", ""}.has("a", "a") },
-		func() error { return table{s, t.database, ""}.has("a", "a") },
+		func() error {
+			found, err := s.Read("a")
+			return expect(err == nil && len(found) == 1, "%d records, error %v", len(found), err)
+		},
+		func() error {
+			keys, err := s.List()
+			return expect(err == nil && len(keys) == 1, "%d keys, error %v", len(keys), err)
+		},
 		func() error { return table{s, t.database, "other"}.lacks("a") },
+		func() error { return s.Delete("a") },
+		func() error { return t.lacks("a") },
 	)
 }
 
