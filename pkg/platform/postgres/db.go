@@ -84,7 +84,7 @@ func (db *DB) Check(ctx context.Context) error {
 	return db.running(db.check(ctx))
 }
 
-var errReadOnly = errors.New("it takes no changes at the moment (it is a standby, or read-only)")
+var errReadOnly = errors.New("takes no changes at the moment (it is a standby, or read-only)")
 
 func (db *DB) check(ctx context.Context) error {
 	var readOnly bool

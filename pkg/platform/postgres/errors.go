@@ -81,7 +81,7 @@ func (db *DB) reason(err error) string {
 	_, isConnect := errors.AsType[*pgconn.ConnectError](err)
 	switch {
 	case errors.Is(err, errReadOnly):
-		return "PostgreSQL at " + db.host + " cannot be used: " + err.Error()
+		return "PostgreSQL at " + db.host + " " + errReadOnly.Error()
 	case errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err):
 		return "PostgreSQL at " + db.host + " does not answer in time"
 	case isConnect:

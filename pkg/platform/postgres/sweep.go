@@ -18,6 +18,8 @@ const (
 	sweepChunks = 32
 	// keepReplaced is how long a blob can be read on that was replaced or deleted: an interval of PostgreSQL's.
 	keepReplaced = "10 minutes"
+	// sweepLock is true for one transaction at a time.
+	sweepLock = `SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.store_sweep', 0))`
 )
 
 // sweepOften sweeps until the context ends.
@@ -48,8 +50,7 @@ func (db *DB) repeat(ctx context.Context, step func(context.Context, pgx.Tx) (mo
 		within, cancel := context.WithTimeout(ctx, timeoutMany)
 		err := pgx.BeginFunc(within, db.pool, func(tx pgx.Tx) error {
 			mine := false
-			const lock = `SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.store_sweep', 0))`
-			if err := tx.QueryRow(within, lock).Scan(&mine); err != nil || !mine {
+			if err := tx.QueryRow(within, sweepLock).Scan(&mine); err != nil || !mine {
 				more = false
 				return err
 			}
