@@ -88,6 +88,9 @@ func PostgreSQL(t testing.TB) Source {
 	return Source{"pgx", u.String()}
 }
 
+// Address is what the database is configured with.
+func (s Source) Address() string { return s.address }
+
 // Pool opens the database as Micro does, and closes it with the test.
 func (s Source) Pool(t testing.TB) *sql.DB {
 	t.Helper()
