@@ -18,7 +18,6 @@ import (
 	"github.com/micro/micro/v3/service/config"
 	configclient "github.com/micro/micro/v3/service/config/client"
 	storeconfig "github.com/micro/micro/v3/service/config/store"
-	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/model"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/micro/micro/v3/service/store"
@@ -83,7 +82,8 @@ func Register() error {
 				// Micro calls it twice and ignores what it returns.
 				once.Do(func() {
 					if err := setup(ctx, open); err != nil {
-						logger.Fatalf("%v", err)
+						fmt.Fprintln(os.Stderr, err) // the last line, where the supervisor looks for it
+						os.Exit(1)
 					}
 				})
 				return nil

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -34,6 +35,9 @@ func welcome(out io.Writer, addresses state.Addresses, others *others, try []str
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  HTTP API  http://%s\n  State     %s\n  Logs      %s\n  Login     %s, password %s\n",
 		addresses.Of("api"), state.Dir(), state.Logs(), state.Admin, password)
+	for _, e := range profile.Engines() {
+		fmt.Fprintf(&b, "  %-9s %s\n", e[0], e[1])
+	}
 	for _, s := range others.list {
 		fmt.Fprintf(&b, "  %-9s http://%s (%s)\n", s.title, addresses.StandIn(s.name), s.note)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -79,6 +80,9 @@ func serve(stop context.Context, dirs, programs, try []string, out io.Writer) (e
 	}
 	addresses, err := state.LoadAddresses()
 	if err != nil {
+		return err
+	}
+	if err := profile.Try(); err != nil {
 		return err
 	}
 	progress := newProgress(out)
