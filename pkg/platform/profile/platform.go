@@ -14,6 +14,7 @@ import (
 
 	"github.com/m3o/backend/pkg/platform/etcd"
 	"github.com/m3o/backend/pkg/platform/postgres"
+	"github.com/m3o/backend/pkg/platform/redis"
 )
 
 // openPlatform opens what a core service works with. The registry is etcd for all of them, so that each finds the others
@@ -79,7 +80,17 @@ func openStore() (store.Store, store.BlobStore, error) {
 
 func openBroker() (broker.Broker, error) { return memorybroker.NewBroker(), nil }
 
-func platformStream() (Stream, error) { return embeddedStream() }
+// platformStream opens the event stream in Redis.
+func platformStream() (Stream, error) {
+	config, err := redis.ReadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if config.Retention, config.MaxBytes, err = keeping(); err != nil {
+		return nil, err
+	}
+	return redis.OpenStream(config)
+}
 
 // Needs tells whether a core service works with the engine that an environment variable is about, on the platform profile.
 func Needs(service, variable string) bool {
