@@ -258,6 +258,9 @@ func (s *Stream) failure(ctx context.Context, what string, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
+	if until, ok := ctx.Deadline(); ok && !time.Now().Before(until) { // a connection may know it before the context does
+		return context.DeadlineExceeded
+	}
 	s.moved(err)
 	detail := "the event stream cannot do it at the moment: try again"
 	if text := err.Error(); strings.HasPrefix(text, "OOM") || strings.Contains(text, "command not allowed when used memory") {

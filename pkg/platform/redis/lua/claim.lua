@@ -7,7 +7,8 @@ local stream, state, late, alive = unpack(KEYS)
 local group, member, most, bytes, dead, look = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not redis.call('ZSCORE', alive, member) then
+local before = redis.call('ZSCORE', alive, member)
+if not before then
   return redis.error_reply('GONE others have taken the member for dead')
 end
 redis.call('ZADD', alive, now, member)
@@ -25,7 +26,8 @@ if #due > 0 then
   redis.call('ZREM', late, unpack(due))
 end
 
-if look == '1' then
+-- Who has not been heard of itself for as long cannot tell: maybe nobody was heard, because the server was away.
+if look == '1' and now - tonumber(before) < dead / 2 then
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     local name = consumer[2]
     local seen = redis.call('ZSCORE', alive, name)
