@@ -112,19 +112,35 @@ func TestHangs(t *testing.T) {
 	require.NoError(t, s.Check(t.Context()))
 }
 
+// A server without memory takes nothing, and those who consume go on.
 func TestNoMemory(t *testing.T) {
 	t.Parallel()
 	server, config := own(t)
 	s := open(t, config)
-	publish(t, s, "topic", 0, 1)
+	publish(t, s, "topic", 0, 100)
+	one := subscribe(t, s, stream.Options{Topic: "topic", Group: "g", MaxInFlight: 50})
+	tags := receive(t, one, 0, 50)
 	client := command(t, server)
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-	_, err := s.PublishBatch(t.Context(), numbered("topic", 1, 1))
+	_, err := s.PublishBatch(t.Context(), numbered("topic", 100, 1))
 	full, ok := errors.AsType[*stream.PassingError](err)
 	require.True(t, ok)
 	require.Contains(t, full.Detail, "no memory left")
+	require.NoError(t, one.Ack(tags[10:]...))
+	require.NoError(t, one.Nack(10*time.Millisecond, tags[:10]...))
+	require.NoError(t, one.Close())
+	other := subscribe(t, s, stream.Options{Topic: "topic", Group: "g", MaxInFlight: 100})
+	got := make(map[string]bool)
+	for len(got) < 60 {
+		batch, err := other.Next(t.Context())
+		require.NoError(t, err)
+		for _, d := range batch {
+			got[string(d.Payload)] = true
+		}
+	}
+	require.NoError(t, s.Sweep(t.Context()))
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
-	publish(t, s, "topic", 1, 1)
+	publish(t, s, "topic", 100, 1)
 }
 
 // The epoch is another one when a server was something else in between, also for those who are connected all the time.

@@ -155,6 +155,9 @@ func (s *Stream) look() {
 				_, _ = s.ask(s.ctx) // whoever publishes finds out what is wrong
 			}
 		case <-sweep.C:
+			s.mu.Lock()
+			clear(s.topics) // in case that the servers have forgotten them
+			s.mu.Unlock()
 			if err := s.sweepInTurn(s.ctx); err != nil && s.ctx.Err() == nil {
 				logger.Errorf("Event stream: remove what need not be kept: %v", err)
 			}

@@ -1,6 +1,8 @@
+#!lua flags=allow-oom
 -- Says that a member is there, makes free what is due and what the dead had, and takes some of what is free.
 -- KEYS: stream, state, late, alive
--- ARGV: group, member, how many to take, how many bytes, ms after which a silent member is dead, 1 to look for those
+-- ARGV: group, member, how many to take, how many bytes, ms after which a silent member is dead, 1 to look for those, settings that
+-- the group gets if there are any
 -- Returns the group's settings, in how many ms something is due (-1: nothing is), the size of the topic's largest event, and
 -- events: id, attempt, data.
 local stream, state, late, alive = unpack(KEYS)
@@ -12,6 +14,9 @@ if not before then
   return redis.error_reply('GONE others have taken the member for dead')
 end
 redis.call('ZADD', alive, now, member)
+if ARGV[7] ~= '' then
+  redis.call('HSET', state, 'g:' .. group, ARGV[7])
+end
 
 local function free(ids)
   local args = {'XCLAIM', stream, group, 'free', 0}
