@@ -108,7 +108,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		},
 		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout,
 		ContextTimeoutEnabled: true, MaxRetries: -1,
-		Protocol: 2, DisableIdentity: true, //nolint:mnd // the version whose answers are arrays
+		Protocol: 2, DisableIdentity: true, // the version whose answers are arrays
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	path := c.Endpoint.Path
@@ -152,7 +152,7 @@ func (c Config) wrong(err error) error {
 	case strings.HasPrefix(text, "NOPERM"):
 		return fmt.Errorf("%s: the user may not do what is needed at %s: %w", variable, where, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: Redis at %s does not answer within %s", variable, where, connectTimeout)
+		return fmt.Errorf("%s: Redis at %s does not answer: is it there, with TLS (rediss://) or without (redis://)?", variable, where)
 	default:
 		return fmt.Errorf("%s: Redis at %s: %w", variable, where, err)
 	}

@@ -99,7 +99,7 @@ func (g *group) errands(look bool) errands {
 			g.putOff(b.delay)
 		}
 	}
-	e.claim = look || g.free && e.wanted > 0
+	e.claim = look || e.settings != "" || g.free && e.wanted > 0
 	if !e.claim && !g.fresh {
 		e.wanted = 0
 	}
@@ -116,7 +116,7 @@ func (g *group) putOff(delay time.Duration) {
 // round talks to the server once, and tells whether there may be more to do at once.
 func (g *group) round(look bool) (bool, error) {
 	e := g.errands(look)
-	if len(e.acks)+len(e.backs)+e.wanted == 0 && !e.claim && e.settings == "" {
+	if len(e.acks)+len(e.backs)+e.wanted == 0 && !e.claim {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -130,7 +130,7 @@ func (g *group) round(look bool) (bool, error) {
 	var claimed, read *redis.Cmd
 	if e.claim {
 		claimed = claimScript.EvalSha(ctx, p, []string{g.keys.stream, g.keys.state, g.keys.late(g.name), g.keys.alive(g.name)},
-			g.name, g.member, e.wanted, maxReply, deadAfter.Milliseconds(), flag(look))
+			g.name, g.member, e.wanted, maxReply, deadAfter.Milliseconds(), flag(look), e.settings)
 	} else if e.wanted > 0 {
 		e.wanted = g.atMost(e.wanted)
 		read = p.Do(ctx, "XREADGROUP", "GROUP", g.name, g.member, "COUNT", e.wanted, "STREAMS", g.keys.stream, ">")
@@ -147,11 +147,8 @@ func (g *group) round(look bool) (bool, error) {
 	return true, nil
 }
 
-// say says what has become of events, and how the group is to be.
+// say says what has become of events.
 func (g *group) say(ctx context.Context, p redis.Pipeliner, e errands) {
-	if e.settings != "" {
-		p.HSet(ctx, g.keys.state, "g:"+g.name, e.settings)
-	}
 	for ids := e.acks; len(ids) > 0; {
 		n := min(len(ids), idsAtOnce)
 		p.XAck(ctx, g.keys.stream, g.name, ids[:n]...)
@@ -241,7 +238,7 @@ func (g *group) read(cmd *redis.Cmd, e errands) error {
 	}
 	var list []any
 	if len(answer) == 1 {
-		if one, _ := answer[0].([]any); len(one) == 2 { //nolint:mnd // the stream and its entries
+		if one, _ := answer[0].([]any); len(one) == 2 { // the stream and its entries
 			list, _ = one[1].([]any)
 		}
 	}
@@ -250,12 +247,12 @@ func (g *group) read(cmd *redis.Cmd, e errands) error {
 	block := make([]item, len(list))
 	for i, one := range list {
 		entry, _ := one.([]any)
-		if len(entry) != 2 { //nolint:mnd // the id and the fields
+		if len(entry) != 2 { // the id and the fields
 			return errAnswer
 		}
 		id, _ := entry[0].(string)
 		fields, _ := entry[1].([]any)
-		if len(fields) < 2 { //nolint:mnd // a name and its value
+		if len(fields) < 2 { // a name and its value
 			return errAnswer
 		}
 		data, _ := fields[1].(string)
@@ -326,7 +323,7 @@ func (g *group) join(ctx context.Context, offset time.Time) error {
 	}
 	since := int64(-1)
 	if !offset.IsZero() {
-		since = max(min(offset.Unix(), 1<<40), 0)*1000 + int64(offset.Nanosecond())/int64(time.Millisecond) //nolint:mnd // ms
+		since = max(min(offset.Unix(), 1<<40), 0)*1000 + int64(offset.Nanosecond())/int64(time.Millisecond) // ms
 	}
 	p := node.Pipeline()
 	load(ctx, p)

@@ -155,6 +155,9 @@ func (s *Stream) look() {
 				_, _ = s.ask(s.ctx) // whoever publishes finds out what is wrong
 			}
 		case <-sweep.C:
+			s.mu.Lock()
+			clear(s.topics) // in case that the servers have forgotten them
+			s.mu.Unlock()
 			if err := s.sweepInTurn(s.ctx); err != nil && s.ctx.Err() == nil {
 				logger.Errorf("Event stream: remove what need not be kept: %v", err)
 			}
@@ -257,6 +260,9 @@ func (s *Stream) failure(ctx context.Context, what string, err error) error {
 		return stream.ErrClosed
 	case ctx.Err() != nil:
 		return ctx.Err()
+	}
+	if until, ok := ctx.Deadline(); ok && !time.Now().Before(until) { // a connection may know it before the context does
+		return context.DeadlineExceeded
 	}
 	s.moved(err)
 	detail := "the event stream cannot do it at the moment: try again"

@@ -113,7 +113,9 @@ func TestConformance(t *testing.T) {
 	streamtest.Run(t, open(t, shared(t)))
 }
 
-// childEnv has the address of the Redis that a child of the test uses.
-const childEnv = "REDIS_TEST_CHILD"
-
-func child(string) error { return nil }
+// consumeFrom are the options of a consumer of the group g that gets all that there is.
+func consumeFrom(ctx context.Context) []events.ConsumeOption {
+	return []events.ConsumeOption{
+		events.WithContext(ctx), events.WithGroup("g"), events.WithOffset(time.Unix(1, 0)), events.WithAutoAck(false, time.Minute),
+	}
+}

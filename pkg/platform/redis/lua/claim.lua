@@ -1,16 +1,22 @@
+#!lua flags=allow-oom
 -- Says that a member is there, makes free what is due and what the dead had, and takes some of what is free.
 -- KEYS: stream, state, late, alive
--- ARGV: group, member, how many to take, how many bytes, ms after which a silent member is dead, 1 to look for those
+-- ARGV: group, member, how many to take, how many bytes, ms after which a silent member is dead, 1 to look for those, settings that
+-- the group gets if there are any
 -- Returns the group's settings, in how many ms something is due (-1: nothing is), the size of the topic's largest event, and
 -- events: id, attempt, data.
 local stream, state, late, alive = unpack(KEYS)
 local group, member, most, bytes, dead, look = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not redis.call('ZSCORE', alive, member) then
+local before = redis.call('ZSCORE', alive, member)
+if not before then
   return redis.error_reply('GONE others have taken the member for dead')
 end
 redis.call('ZADD', alive, now, member)
+if ARGV[7] ~= '' then
+  redis.call('HSET', state, 'g:' .. group, ARGV[7])
+end
 
 local function free(ids)
   local args = {'XCLAIM', stream, group, 'free', 0}
@@ -25,7 +31,8 @@ if #due > 0 then
   redis.call('ZREM', late, unpack(due))
 end
 
-if look == '1' then
+-- Who has not been heard of itself for as long cannot tell: maybe nobody was heard, because the server was away.
+if look == '1' and now - tonumber(before) < dead / 2 then
   for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     local name = consumer[2]
     local seen = redis.call('ZSCORE', alive, name)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes somebody a member of a group, and the group if there is none.
 -- KEYS: stream, state, late, alive
 -- ARGV: group, member, settings, ms from when on a new group gets events or -1 for all, the id before that, how many groups there may be

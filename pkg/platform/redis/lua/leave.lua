@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends a member, whose events anybody may take then; or a whole group.
 -- KEYS: stream, state, late, alive
 -- ARGV: group, member, 1 to end the group
@@ -8,9 +9,6 @@ if ARGV[3] == '1' then
   redis.call('DEL', late, alive)
   redis.call('HDEL', state, 'g:' .. group)
   return 'ok'
-end
-if not redis.call('ZSCORE', alive, member) then
-  return 'ok' -- others have ended it
 end
 local moved = false
 while true do

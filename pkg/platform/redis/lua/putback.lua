@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Puts back events that a member has, at once or later.
 -- KEYS: stream, late
 -- ARGV: group, member, delay in ms; then of each event its id and how often it was delivered

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Removes what need not be kept of a topic: groups of which nobody has been there, and events.
 -- KEYS: stream, state, marks
 -- ARGV: retention in ms, bound of the topic, bytes for which there has to be room, ms after which a silent member is dead

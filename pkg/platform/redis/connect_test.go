@@ -1,0 +1,180 @@
+//go:build platform
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/events/stream"
+)
+
+func TestWrong(t *testing.T) {
+	t.Parallel()
+	server, _ := own(t, "--requirepass", "right", "--user", "limited", "on", ">limited", "~*", "&*", "+@all", "-@dangerous")
+	evicting, _ := own(t, "--maxmemory-policy", "allkeys-lru")
+	for name, c := range map[string]struct{ address, password, want string }{
+		"no password":    {server.Address(), "", "MICRO_REDIS_PASSWORD: "},
+		"wrong password": {server.Address(), "wrong-secret", "MICRO_REDIS_PASSWORD: "},
+		"wrong user":     {"redis://nobody@" + server.Host(), "right", "MICRO_REDIS_PASSWORD: "},
+		"may not":        {"redis://limited@" + server.Host(), "limited", "MICRO_REDIS_ADDRESS: the user may not do what is needed"},
+		"no server":      {"redis://127.0.0.1:1", "", "MICRO_REDIS_ADDRESS: "},
+		"no host":        {"redis://nothing.invalid", "", "MICRO_REDIS_ADDRESS: "},
+		"TLS":            {"rediss://" + server.Host(), "", "MICRO_REDIS_ADDRESS: "},
+		"no cluster":     {"redis+cluster://" + evicting.Host(), "", "MICRO_REDIS_ADDRESS: "},
+		"no Sentinel":    {"redis+sentinel://" + evicting.Host() + "/main", "", "MICRO_REDIS_ADDRESS: "},
+		"database":       {"redis://" + evicting.Host() + "/x", "", "expected the number of a database"},
+		"no database":    {"redis://" + evicting.Host() + "/99", "", "MICRO_REDIS_ADDRESS: "},
+		"no master":      {"redis+sentinel://" + evicting.Host(), "", "expected the name of the master"},
+		"two servers":    {"redis://one,two", "", "expected one server"},
+		"database of it": {"redis+cluster://" + evicting.Host() + "/1", "", "a cluster has no databases"},
+		"eviction":       {evicting.Address(), "", "expected maxmemory-policy noeviction, not \"allkeys-lru\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := configOf(t, c.address)
+			config.Endpoint.Password = func() (string, error) { return c.password, nil }
+			began := time.Now()
+			s, err := OpenStream(config)
+			if err == nil {
+				require.NoError(t, s.Close())
+			}
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "secret")
+			require.NotContains(t, err.Error(), "\n")
+			require.Less(t, time.Since(began), 7*time.Second)
+			t.Log(err)
+		})
+	}
+	for want, config := range map[string]Config{"max_bytes: expected": {MaxBytes: 1}, "retention: expected": {Retention: 1}} {
+		_, err := OpenStream(config)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// The password is read for each connection, so that it can be replaced.
+func TestPasswordIsReplaced(t *testing.T) { //nolint:paralleltest // it sets environment variables
+	server, _ := own(t, "--requirepass", "one")
+	file := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(file, []byte("one\n"), 0o600))
+	t.Setenv("MICRO_REDIS_ADDRESS", server.Address())
+	t.Setenv("MICRO_REDIS_PASSWORD_FILE", file)
+	config, err := ReadConfig()
+	require.NoError(t, err)
+	s := open(t, config)
+	publish(t, s, "topic", 0, 1)
+
+	require.NoError(t, s.client.ConfigSet(t.Context(), "requirepass", "other").Err())
+	require.NoError(t, os.WriteFile(file, []byte("other\n"), 0o600))
+	require.NoError(t, s.client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").Err())
+	require.Eventually(t, func() bool {
+		_, err := s.PublishBatch(t.Context(), numbered("topic", 1, 1))
+		return err == nil
+	}, 10*time.Second, 50*time.Millisecond)
+}
+
+// A server that does not answer keeps nobody waiting for longer than is said, and all goes on when it does.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	server, config := own(t)
+	s := open(t, config)
+	ch, err := s.Consume("topic", consumeFrom(t.Context())...)
+	require.NoError(t, err)
+	publish(t, s, "topic", 0, 1)
+	e := <-ch
+	require.NoError(t, e.Ack())
+	require.NoError(t, server.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err = s.PublishBatch(ctx, numbered("topic", 1, 1))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Less(t, time.Since(began), 2*time.Second)
+	_, passing := errors.AsType[*stream.PassingError](s.Publish("topic", []byte("1")))
+	require.True(t, passing)
+	require.Error(t, s.Check(t.Context()))
+	require.Less(t, time.Since(began), 2*timeout)
+	require.NoError(t, server.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool { return s.Publish("topic", []byte("2")) == nil }, 20*time.Second, 50*time.Millisecond)
+	for e := range ch {
+		require.NoError(t, e.Ack())
+		if string(e.Payload) == "2" {
+			break
+		}
+	}
+	require.NoError(t, s.Check(t.Context()))
+}
+
+// A server without memory takes nothing, and those who consume go on.
+func TestNoMemory(t *testing.T) {
+	t.Parallel()
+	server, config := own(t)
+	s := open(t, config)
+	publish(t, s, "topic", 0, 100)
+	one := subscribe(t, s, stream.Options{Topic: "topic", Group: "g", MaxInFlight: 50})
+	tags := receive(t, one, 0, 50)
+	client := command(t, server)
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_, err := s.PublishBatch(t.Context(), numbered("topic", 100, 1))
+	full, ok := errors.AsType[*stream.PassingError](err)
+	require.True(t, ok)
+	require.Contains(t, full.Detail, "no memory left")
+	require.NoError(t, one.Ack(tags[10:]...))
+	require.NoError(t, one.Nack(10*time.Millisecond, tags[:10]...))
+	require.NoError(t, one.Close())
+	other := subscribe(t, s, stream.Options{Topic: "topic", Group: "g", MaxInFlight: 100})
+	got := make(map[string]bool)
+	for len(got) < 60 {
+		batch, err := other.Next(t.Context())
+		require.NoError(t, err)
+		for _, d := range batch {
+			got[string(d.Payload)] = true
+		}
+	}
+	require.NoError(t, s.Sweep(t.Context()))
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	publish(t, s, "topic", 100, 1)
+}
+
+// The epoch is another one when a server was something else in between, also for those who are connected all the time.
+func TestEpoch(t *testing.T) {
+	t.Parallel()
+	server, config := own(t)
+	s := open(t, config)
+	epoch := func() string {
+		id, err := s.PublishBatch(t.Context(), numbered("topic", 0, 1))
+		require.NoError(t, err)
+		return id
+	}
+	one := epoch()
+	require.Equal(t, one, epoch())
+	asked, err := s.PublishBatch(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, one, asked)
+
+	master, _ := own(t)
+	client := command(t, server)
+	require.NoError(t, client.Do(t.Context(), "REPLICAOF", "127.0.0.1", master.Port()).Err())
+	_, err = s.PublishBatch(t.Context(), numbered("topic", 0, 1))
+	_, passing := errors.AsType[*stream.PassingError](err)
+	require.True(t, passing, "%v", err)
+	_, err = s.PublishBatch(t.Context(), nil)
+	require.Error(t, err)
+	require.NoError(t, client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
+	other := epoch()
+	require.NotEqual(t, one, other)
+
+	require.NoError(t, server.Kill())
+	require.NoError(t, server.Start(t.Context()))
+	require.Eventually(t, func() bool {
+		id, err := s.PublishBatch(t.Context(), nil)
+		return err == nil && id != one && id != other
+	}, 10*time.Second, 50*time.Millisecond)
+}
