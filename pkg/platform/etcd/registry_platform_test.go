@@ -25,8 +25,8 @@ func open(t testing.TB, address, prefix string) *Registry {
 	return r
 }
 
-// server is the address of the one that all tests use.
-func server(t testing.TB) string {
+// address is that of the server that all tests use.
+func address(t testing.TB) string {
 	t.Helper()
 	address := os.Getenv(engine.EtcdEnv)
 	require.NotEmpty(t, address, "%s is not set: run the tests with bin/withengines", engine.EtcdEnv)
@@ -35,5 +35,5 @@ func server(t testing.TB) string {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	registrytest.Run(t, open(t, server(t), uuid.NewString()))
+	registrytest.Run(t, open(t, address(t), uuid.NewString()))
 }

@@ -270,7 +270,9 @@ func (v *view) expire(now time.Time) {
 // tell tells those who watch.
 func (v *view) tell(what registry.EventType, n *node) {
 	for w := range v.watchers {
-		w.add(event{what, n})
+		if !w.add(event{what, n}) {
+			delete(v.watchers, w) // Micro's handler stops none
+		}
 	}
 }
 

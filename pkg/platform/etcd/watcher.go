@@ -30,25 +30,26 @@ type watcher struct {
 	wake   chan struct{} // of capacity 1
 }
 
-// add adds what has happened, if it is watched.
-func (w *watcher) add(e event) {
+// add adds what has happened, if it is watched. It returns false when the watcher has ended.
+func (w *watcher) add(e event) bool {
 	if w.service != "" && w.service != e.node.id.service {
-		return
+		return true
 	}
 	if w.domain != registry.WildcardDomain && w.domain != e.node.id.domain {
-		return
+		return true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.err != nil:
-		return
-	case len(w.unread) == maxUnread:
+	if w.err != nil {
+		return false
+	}
+	if len(w.unread) == maxUnread {
 		w.err, w.unread = errSlow, nil
-	default:
+	} else {
 		w.unread = append(w.unread, e)
 	}
 	w.wakeUp()
+	return w.err == nil
 }
 
 func (w *watcher) wakeUp() {

@@ -48,11 +48,11 @@ func keeps(r registry.Registry) error {
 	if err := first(r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
 		return err
 	}
-	found, err := r.GetService(s.Name)
+	found, err := one(r, s.Name)
 	if err != nil {
 		return err
 	}
-	return first(sameMetadata(found[0].Metadata, s.Metadata), sameEndpoints(found[0].Endpoints, s.Endpoints))
+	return first(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints))
 }
 
 func nodes(r registry.Registry) error {
@@ -91,11 +91,11 @@ func replacesEndpoints(r registry.Registry) error {
 		return err
 	}
 	return eventually(soon, func() error {
-		found, err := r.GetService(s.Name)
+		found, err := one(r, s.Name)
 		if err != nil {
 			return err
 		}
-		return sameEndpoints(found[0].Endpoints, other.Endpoints)
+		return sameEndpoints(found.Endpoints, other.Endpoints)
 	})
 }
 
@@ -245,14 +245,14 @@ func copies(r registry.Registry) error {
 	}
 	spoil(given) // what it was given is somebody else's, too
 	for range 2 {
-		found, err := r.GetService(s.Name)
+		found, err := one(r, s.Name)
 		if err := first(err, now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
 			return err
 		}
-		if err := first(sameMetadata(found[0].Metadata, s.Metadata), sameEndpoints(found[0].Endpoints, s.Endpoints)); err != nil {
+		if err := first(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints)); err != nil {
 			return err
 		}
-		spoil(found[0])
+		spoil(found)
 		every, err := r.ListServices()
 		if err != nil {
 			return err

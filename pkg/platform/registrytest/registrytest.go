@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,9 +42,17 @@ func Run(t *testing.T, r registry.Registry) {
 
 // Failing returns the names of the cases that a registry fails. Each gets a registry of its own.
 func Failing(open func() registry.Registry) []string {
+	all := Cases()
+	failed := make([]bool, len(all))
+	var running sync.WaitGroup
+	for i, c := range all {
+		r := open()
+		running.Go(func() { failed[i] = c.Run(r) != nil })
+	}
+	running.Wait()
 	var failing []string
-	for _, c := range Cases() {
-		if c.Run(open()) != nil {
+	for i, c := range all {
+		if failed[i] {
 			failing = append(failing, c.Name)
 		}
 	}
@@ -109,6 +118,18 @@ func eventually(within time.Duration, check func() error) error {
 // listed makes sure that a registry finds these nodes of a service, and no others. It does not have to at once.
 func listed(r registry.Registry, name string, want map[string][]*registry.Node, opts ...registry.GetOption) error {
 	return eventually(soon, func() error { return now(r, name, want, opts...) })
+}
+
+// one returns the only version of a service.
+func one(r registry.Registry, name string) (*registry.Service, error) {
+	found, err := r.GetService(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("GetService returns %d versions: expected 1", len(found))
+	}
+	return found[0], nil
 }
 
 // now makes sure that a registry finds these nodes, by version.

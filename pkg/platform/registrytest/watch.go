@@ -257,6 +257,7 @@ func tellsLate(r registry.Registry) error {
 	if err := expect(time.Since(begin) < 5*soon, "%d nodes took %s to register", late, time.Since(begin)); err != nil {
 		return err
 	}
+	time.Sleep(quiet)
 	told := make(chan error, 1)
 	go func() {
 		seen := make(map[string]bool)
