@@ -39,13 +39,13 @@
 //
 // # Who may be wrong, and for how long
 //
-// A connection that breaks is noticed when it is used, or before that when it was idle for a second. One to a host that has
-// died without a word is given up after half a minute, a single operation after 10 s, and one that reads many records after a
-// minute. After a server has come back, or another one has taken over behind the address, the next operation that finds no
-// broken connection works; three that do find one fail. With several hosts in the address and target_session_attrs=read-write
-// the one that takes changes is looked for; a server that has become a standby is noticed by the first change that it refuses,
-// and all idle connections to it are closed. Passwords and certificates are read for each new connection, and connections are
-// used for half an hour.
+// A connection that breaks is noticed when it is used, and one that was idle for a second is tried before. What only reads is
+// then done over new ones; a change that was sent fails once for each such connection, and works as soon as the server does.
+// A host that has died without a word is given 2 s by an operation that finds an idle connection, 10 s by one that uses it at
+// the time, and a minute by one that reads many records. What gets no answer in its time fails, and no other connection of that
+// time is used again. With several hosts in the address and target_session_attrs=read-write the one that takes changes is
+// looked for; a server that has become a standby is noticed by the first change that it refuses. Passwords and certificates are
+// read for each new connection, and connections are used for half an hour.
 //
 // A synchronous standby that has acknowledged is PostgreSQL's business (synchronous_commit): with an asynchronous one, what was
 // acknowledged within its lag is lost when it takes over.
