@@ -22,6 +22,8 @@ const (
 	stopTimeout = 10 * time.Second
 	// attempts is how many ports are tried: one is free when it is chosen and may be taken when it is used.
 	attempts = 3
+	// stillEnding is what PostgreSQL says when it was killed and its children, which notice by themselves, have not gone yet.
+	stillEnding = "pre-existing shared memory block"
 )
 
 // Config says how a server is run.
@@ -92,6 +94,11 @@ func (s *Server) Start(ctx context.Context) error {
 			return nil
 		}
 		log := s.Log()
+		if strings.Contains(log, stillEnding) && ctx.Err() == nil {
+			_ = s.Stop() // it has ended
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
 		err = errors.Join(fmt.Errorf("%s: %w", s.kind.name(), err), s.Stop())
 		if !s.another || attempt == attempts || !strings.Contains(strings.ToLower(log), "address already in use") {
 			return err

@@ -79,7 +79,7 @@ func (w *blobWriter) fill() error {
 
 func (w *blobWriter) write(key string, o store.BlobOptions) error {
 	var tx pgx.Tx
-	if err := w.db.write(timeout, func(ctx context.Context) (err error) {
+	if err := w.db.read(timeout, func(ctx context.Context) (err error) { // nothing is changed yet
 		tx, err = w.db.pool.Begin(ctx)
 		return err
 	}); err != nil {

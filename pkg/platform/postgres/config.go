@@ -23,6 +23,8 @@ const (
 	connectTimeout = 3 * time.Second
 	// healthCheck is how often connections are looked for that are too old or were idle for too long.
 	healthCheck = 15 * time.Second
+	// pingTimeout is how long a connection that was idle may take to answer before it is used.
+	pingTimeout = 2 * time.Second
 	// maxConnIdle is how long a connection is kept that nobody uses.
 	maxConnIdle = 5 * time.Minute
 	// maxConnLife is for how long a connection is used, so that a server that was moved is noticed.
@@ -76,7 +78,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 		pool.MaxConns = maxConns
 	}
 	pool.MaxConnIdleTime, pool.MaxConnLifetime, pool.MaxConnLifetimeJitter = maxConnIdle, maxConnLife, maxConnLife/10
-	pool.HealthCheckPeriod = healthCheck
+	pool.HealthCheckPeriod, pool.PingTimeout = healthCheck, pingTimeout
 	pool.ConnConfig.ConnectTimeout = connectTimeout
 	// A host that has died says nothing: its connections are given up after half a minute without a sign of life.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
@@ -106,7 +108,7 @@ func withoutPool(u url.URL) string {
 }
 
 func readable(file string) error {
-	f, err := os.Open(file)
+	f, err := os.Open(file) //nolint:gosec // the operator's
 	if err != nil {
 		return err
 	}

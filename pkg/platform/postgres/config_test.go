@@ -49,7 +49,7 @@ func TestReadConfig(t *testing.T) { //nolint:paralleltest // the environment
 	require.NoError(t, pool.BeforeConnect(t.Context(), next))
 	require.Equal(t, "changed", next.Password)
 
-	t.Setenv(Variable, "postgres://u@one,two:5433/db?pool_max_conns=3&target_session_attrs=read-write")
+	t.Setenv(Variable, "postgres://u@one:5432,two:5433/db?pool_max_conns=3&target_session_attrs=read-write")
 	c, err = ReadConfig()
 	require.NoError(t, err)
 	pool, err = c.pool()

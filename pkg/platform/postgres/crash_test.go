@@ -101,7 +101,7 @@ func numbered(i int) io.Reader {
 // While the server is away, whoever asks is told so, soon; reads go on with the connections that were idle meanwhile.
 func TestAway(t *testing.T) {
 	t.Parallel()
-	server, _ := server(t)
+	server, _ := server(t, quick...)
 	db := openAt(t, with(t, server.Address(), func(u *url.URL, _ url.Values) { u.RawQuery += "&pool_max_conns=4" }))
 	s := db.Store()
 	require.NoError(t, s.Write(&store.Record{Key: "a"}))
@@ -138,10 +138,30 @@ func TestAway(t *testing.T) {
 	many()
 }
 
+// A host that has died closes no connection. Another one that takes over behind the address is found nevertheless.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	server, _ := server(t, quick...)
+	p := newProxy(t, server.Host())
+	db := openAt(t, with(t, server.Address(), func(u *url.URL, _ url.Values) { u.Host = p.address }))
+	s := db.Store()
+	require.NoError(t, s.Write(&store.Record{Key: "a"}))
+	p.silence()
+	began := time.Now()
+	_, err := s.Read("a")
+	if err != nil { // when the connection was used a moment ago; otherwise another one was made
+		require.EqualError(t, err, "the store: PostgreSQL at "+p.address+" does not answer in time")
+	}
+	_, err = s.Read("a")
+	require.NoError(t, err)
+	require.NoError(t, db.Check(t.Context()))
+	require.Less(t, time.Since(began), timeout+5*time.Second)
+}
+
 // A server that has become a standby is asked no more over the same connections.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	server, _ := server(t)
+	server, _ := server(t, quick...)
 	db := openAt(t, server.Address())
 	s := db.Store()
 	require.NoError(t, s.Write(&store.Record{Key: "a"}))

@@ -67,8 +67,8 @@ func (db *DB) running(err error) error {
 	if _, ok := errors.AsType[*failure](err); ok {
 		return err
 	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly {
-		db.pool.Reset() // another server may have taken over
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) {
+		db.pool.Reset() // another server may have taken over, without a word to the connections that there are
 	}
 	return &failure{"the store: " + db.reason(err), err}
 }

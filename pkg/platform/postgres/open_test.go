@@ -29,6 +29,9 @@ import (
 	"github.com/m3o/backend/pkg/platform/storetest"
 )
 
+// quick are arguments of a server that does not wait for the disk, which matters only when the machine stops.
+var quick = []string{"-c", "fsync=off"}
+
 // server starts a server of the test's own.
 func server(t *testing.T, args ...string) (s *engine.Server, dir string) {
 	t.Helper()
@@ -100,7 +103,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) { //nolint:paralleltest // the environment
-	s, dir := server(t)
+	s, dir := server(t, quick...)
 	admin := s.Address()
 	exec(t, admin, `CREATE ROLE somebody LOGIN PASSWORD 'secret'`, `CREATE ROLE poor LOGIN`, `CREATE DATABASE platform OWNER somebody`)
 
@@ -132,7 +135,7 @@ func TestRefused(t *testing.T) { //nolint:paralleltest // the environment
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	s, dir := server(t)
+	s, dir := server(t, quick...)
 	require.NoError(t, s.Stop())
 	ca := certificate(t, filepath.Join(dir, "data"))
 	conf, err := os.OpenFile(filepath.Join(dir, "data", "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)

@@ -205,7 +205,7 @@ func (s *records) Read(key string, opts ...store.ReadOption) ([]*store.Record, e
 
 func (s *records) readOne(database, table []byte, key string) ([]*store.Record, error) {
 	r := &store.Record{Key: key}
-	err := s.db.read(timeoutMany, func(ctx context.Context) error {
+	err := s.db.read(timeout, func(ctx context.Context) error {
 		var metadata []byte
 		var expires pgtype.Interval
 		err := s.db.pool.QueryRow(ctx, readSQL, database, table, []byte(key)).Scan(&r.Value, &metadata, &expires)

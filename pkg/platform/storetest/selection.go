@@ -22,7 +22,7 @@ func selectionCases() []Case[store.Store] {
 	}
 }
 
-// bothReads makes sure that the same records are read, and their keys listed, with the same options.
+// selects makes sure that the same records are read, and their keys listed, with the same options.
 func (t table) selects(prefix, suffix string, limit, offset uint, order store.Order, want ...string) error {
 	list := []store.ListOption{store.ListPrefix(prefix), store.ListSuffix(suffix), store.ListLimit(limit), store.ListOffset(offset)}
 	read := []store.ReadOption{store.ReadLimit(limit), store.ReadOffset(offset)}
@@ -172,10 +172,8 @@ func many(_ context.Context, s store.Store) error {
 	for i := range n {
 		keys = append(keys, fmt.Sprintf("key/%04d", i))
 	}
-	if err := t.fill(keys...); err != nil {
-		return err
-	}
 	return first(
+		func() error { return together(10, func(i int) error { return t.fill(keys[i*n/10 : (i+1)*n/10]...) }) },
 		func() error { return t.selects("", "", 0, 0, "", keys...) },
 		func() error { return t.selects("key/", "", 10, n-10, "", keys[n-10:]...) },
 		func() error { return t.selects("key/05", "", 0, 0, "", keys[500:600]...) },
