@@ -71,6 +71,15 @@ test-platform: need ## Test databases, services and the story on a throwaway Pos
 	@scripts/timed.sh 'acceptance tests on PostgreSQL' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run PostgreSQL $(flags) ./pkg/acceptance
 
+.PHONY: test-kubernetes
+test-kubernetes: need ## Test the manifests and the runtime on a real API server of Kubernetes (needs etcd; the first run builds it)
+	@scripts/kubernetes.sh
+	@scripts/timed.sh 'tests on Kubernetes' go test -race -count=1 -tags kubernetes -timeout 10m $(flags) ./pkg/platform/kubernetes/...
+
+.PHONY: images
+images: need ## Make container images of the platform and of each service below bin/images, without a container engine
+	@scripts/timed.sh 'images' go run ./scripts/images $(services)
+
 .PHONY: platform-deps
 platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu), or say what is missing
 	@scripts/platform-deps.sh

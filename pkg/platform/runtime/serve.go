@@ -40,10 +40,12 @@ func Serve(*cli.Context) error {
 		return fmt.Errorf("open the runtime's store: %w", err)
 	}
 	r, err := New(Config{
-		Store:       store.DefaultStore,
-		Binaries:    Binaries{Dir: state.Binaries()},
-		Env:         func(sold bool) []string { return serviceEnv(addresses, sold) },
-		Credentials: func(service, version string, sold bool) Credentials { return Issue(credentials, service, version, sold) },
+		Store:    store.DefaultStore,
+		Binaries: Binaries{Dir: state.Binaries()},
+		Env:      func(sold bool) []string { return serviceEnv(addresses, sold) },
+		Credentials: func(service, version string, sold bool) Credentials {
+			return Issue(credentials, service, version, sold)
+		},
 		// A service answers what it is working on before it ends.
 		Supervisor: supervisor.Config{Grace: 25 * time.Second},
 	})
