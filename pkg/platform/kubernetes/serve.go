@@ -60,7 +60,7 @@ func Serve(*cli.Context) error {
 	}
 	microruntime.DefaultRuntime = r
 	if err := errors.Join(
-		runtime.Register(srv.Server(), r, blobs), pb.RegisterBuildHandler(srv.Server(), build{r, blobs}),
+		runtime.Register(srv.Server(), r, blobs), pb.RegisterBuildHandler(srv.Server(), build{r.read, blobs}),
 	); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +20,7 @@ import (
 	pb "github.com/micro/micro/v3/proto/runtime"
 	microclient "github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/context/metadata"
+	microerrors "github.com/micro/micro/v3/service/errors"
 
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/runtime"
@@ -37,23 +40,38 @@ const (
 // start becomes a service: it fetches its binary from the platform, as the service that the environment says it is, unless
 // an earlier start of this pod has, checks it and executes it with the arguments. It returns only when it fails.
 func start(ctx context.Context, source string, args []string) error {
-	if err := runtime.CheckSource(source); err != nil {
+	addresses, err := state.LoadAddresses()
+	if err != nil {
 		return err
 	}
 	dir := filepath.Join(os.Getenv(state.Env), "bin")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make a directory for the binary: %w", err)
-	}
-	name := filepath.Join(dir, runtime.Digest(source))
-	if err := check(name, source); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged) {
-			return err
-		}
-		if err := fetch(ctx, source, dir, name); err != nil {
-			return fmt.Errorf("fetch the binary: %w", err)
-		}
+	name, err := obtain(ctx, source, dir, origin{addresses.Of("auth"), addresses.Of("runtime")})
+	if err != nil {
+		return err
 	}
 	return fmt.Errorf("start the binary: %w", syscall.Exec(name, slices.Concat([]string{name}, args), os.Environ())) //nolint:gosec // it has been checked
+}
+
+// origin is where the two services are that a binary is fetched from.
+type origin struct{ auth, runtime string }
+
+// obtain returns the name of the file of the binary, which it fetches into a directory unless it is there.
+func obtain(ctx context.Context, source, dir string, from origin) (name string, err error) {
+	if err := runtime.CheckSource(source); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make a directory for the binary: %w", err)
+	}
+	name = filepath.Join(dir, runtime.Digest(source))
+	err = check(name, source)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged) {
+		return name, err
+	}
+	if err := fetch(ctx, source, name, from); err != nil {
+		return "", fmt.Errorf("fetch the binary: %w", err)
+	}
+	return name, nil
 }
 
 var errDamaged = errors.New("the binary is not what was uploaded")
@@ -76,28 +94,24 @@ func check(name, source string) error {
 }
 
 // fetch downloads the binary. What is left of an attempt that was killed goes with the pod.
-func fetch(ctx context.Context, source, dir, name string) error {
+func fetch(ctx context.Context, source, name string, from origin) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	addresses, err := state.LoadAddresses()
-	if err != nil {
-		return err
-	}
 	// Nothing of Micro is set up in this process: it calls where the two services are, and asks no registry.
 	caller := direct.New(direct.Config{Credentials: func() (string, string) { return "", "" }})
 	defer caller.Close() //nolint:errcheck // it has answered
-	ctx, err = login(ctx, caller, addresses)
+	ctx, err := login(ctx, caller, from.auth)
 	if err != nil {
 		return err
 	}
 	stream, err := pb.NewBuildService("runtime", caller).Read(ctx, &pb.Service{
 		Name: os.Getenv("MICRO_SERVICE_NAME"), Version: os.Getenv("MICRO_SERVICE_VERSION"), Source: source,
-	}, microclient.WithAddress(addresses.Of("runtime")), microclient.WithRequestTimeout(fetchTimeout))
+	}, microclient.WithAddress(from.runtime), microclient.WithRequestTimeout(fetchTimeout))
 	if err != nil {
 		return err
 	}
 	defer stream.Close() //nolint:errcheck // it has been read, or failed
-	draft, got, err := runtime.Draft(dir, &chunks{recv: stream.Recv})
+	draft, got, err := runtime.Draft(filepath.Dir(name), &chunks{recv: stream.Recv})
 	if err != nil {
 		return err
 	}
@@ -108,7 +122,7 @@ func fetch(ctx context.Context, source, dir, name string) error {
 }
 
 // login returns a context that calls as the service.
-func login(ctx context.Context, c microclient.Client, addresses state.Addresses) (context.Context, error) {
+func login(ctx context.Context, c microclient.Client, address string) (context.Context, error) {
 	auth := authpb.NewAuthService("auth", c)
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -117,11 +131,14 @@ func login(ctx context.Context, c microclient.Client, addresses state.Addresses)
 	err := launch.Poll(waiting, func() (bool, error) {
 		answer, last = auth.Token(waiting, &authpb.TokenRequest{
 			Id: os.Getenv("MICRO_AUTH_ID"), Secret: os.Getenv("MICRO_AUTH_SECRET"), TokenExpiry: int64(fetchTimeout.Seconds()),
-		}, microclient.WithAddress(addresses.Of("auth")))
+		}, microclient.WithAddress(address))
+		if last != nil && microerrors.FromError(last).Code == http.StatusUnauthorized {
+			return false, last // it will not be better for waiting
+		}
 		return last == nil, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("log in: %w", errors.Join(last, err))
+		return nil, fmt.Errorf("log in: %w", cmp.Or(last, err))
 	}
 	return metadata.NewContext(ctx, metadata.Metadata{"Authorization": "Bearer " + answer.GetToken().GetAccessToken()}), nil
 }
@@ -148,13 +165,13 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 // build answers Micro's RPC with which pods fetch their binary.
 type build struct {
-	runtime *Runtime
+	running func(name string) (*record, error)
 	blobs   *Blobs
 }
 
 // Read sends a service its own binary. That the caller is the service, its policy has seen to.
 func (b build) Read(_ context.Context, req *pb.Service, stream pb.Build_ReadStream) error {
-	rec, err := b.runtime.read(req.GetName())
+	rec, err := b.running(req.GetName())
 	if err != nil || rec.Version != req.GetVersion() || rec.Source != req.GetSource() {
 		return runtime.Missing() // and not who else has one
 	}
