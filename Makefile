@@ -86,6 +86,15 @@ test-platform: bin/withengines ## Test engines, services and the story on throwa
 	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
 
+.PHONY: test-kubernetes
+test-kubernetes: need ## Test the manifests and the runtime on a real API server of Kubernetes (needs etcd; the first run builds it)
+	@scripts/kubernetes.sh
+	@scripts/timed.sh 'tests on Kubernetes' go test -race -count=1 -tags kubernetes -timeout 10m $(flags) ./pkg/platform/kubernetes/...
+
+.PHONY: images
+images: need ## Make container images of the platform and of each service below bin/images, without a container engine
+	@scripts/timed.sh 'images' go run ./scripts/images $(services)
+
 .PHONY: platform-deps
 platform-deps: ## Install what platform and test-platform need (as root on Debian and Ubuntu), or say what is missing
 	@scripts/platform-deps.sh

@@ -48,7 +48,7 @@ modules() {
 	bad=0
 	# Not for the modules of the tools: tidy would download whatever the tests of their hundreds of dependencies need.
 	go mod tidy -diff || bad=1
-	for dir in . tools tools/lint; do
+	for dir in . tools tools/lint tools/kubernetes; do
 		(cd "$dir" && go mod verify) || bad=1
 	done
 	return "$bad"

@@ -69,6 +69,9 @@ var core = map[protoreflect.FullName]rule{
 	"runtime.Runtime.Logs":   {access: ForAdmin},
 	"runtime.Source.Upload":  {access: ForAdmin, services: []string{Platform}},
 
+	// With its binary a service has its code, and perhaps secrets that somebody has compiled in.
+	"runtime.Build.Read": {access: ForService, sold: true, bounds: map[string]limit{"name": ownName}},
+
 	// Of every service. Whoever asks for the health of one that is sold must not have to say who they are.
 	"debug.Debug.Health": {access: ForPublic},
 	"debug.Debug.Log":    {access: ForAdmin},

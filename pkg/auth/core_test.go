@@ -77,6 +77,7 @@ func TestCoreAuthorize(t *testing.T) {
 		"config.Config.Set":          {"admin"},
 		"store.Store.Read":           {"admin", "service", "signup"},
 		"runtime.Source.Upload":      {"admin"},
+		"runtime.Build.Read":         {"admin", "service", "signup", "sold"},
 		"events.Stream.Publish":      {"admin", "service", "signup"},
 		"debug.Debug.Log":            {"admin"},
 	} {

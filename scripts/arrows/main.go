@@ -26,7 +26,7 @@ type pkg struct {
 
 func main() {
 	// With the tags of every kind of test, so that their imports count too.
-	list := exec.Command("go", "list", "-e", "-tags=long,platform", "-json=ImportPath,Imports,TestImports,XTestImports", "./...") //nolint:noctx // ends by itself
+	list := exec.Command("go", "list", "-e", "-tags=long,platform,kubernetes", "-json=ImportPath,Imports,TestImports,XTestImports", "./...") //nolint:noctx // ends by itself
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {

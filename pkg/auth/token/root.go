@@ -45,20 +45,29 @@ var (
 // Root is the secret that all others are derived from. It must not be logged.
 type Root []byte
 
-// LoadRoot returns the root of a directory, which it makes if there is none.
+// LoadRoot returns the root of a directory, which it makes if there is none. A directory that has one may be read-only.
 func LoadRoot(dir string) (Root, error) {
+	root, err := readRoot(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return root, err
+	}
 	unlock, err := lock(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if root, err = readRoot(dir); !errors.Is(err, fs.ErrNotExist) {
+		return root, err // somebody else has made it meanwhile
+	}
+	root = make([]byte, rootBytes)
+	_, _ = rand.Read(root) // never fails
+	return root, replace(filepath.Join(dir, rootFile), root)
+}
+
+func readRoot(dir string) (Root, error) {
 	name := filepath.Join(dir, rootFile)
 	root, err := os.ReadFile(name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		root = make([]byte, rootBytes)
-		_, _ = rand.Read(root) // never fails
-		return root, replace(name, root)
 	case err != nil:
 		return nil, fmt.Errorf("read the root secret: %w", err)
 	case len(root) != rootBytes:

@@ -158,3 +158,17 @@ func TestIDs(t *testing.T) {
 		}
 	})
 }
+
+// A Secret of Kubernetes is mounted so.
+func TestRootOfAReadOnlyDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	made, err := token.LoadRoot(dir)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(dir, "keys.lock")))
+	require.NoError(t, os.Chmod(dir, 0o500)) //nolint:gosec // a directory
+	found, err := token.LoadRoot(dir)
+	require.NoError(t, err)
+	require.Equal(t, made, found)
+	require.NoFileExists(t, filepath.Join(dir, "keys.lock"), "it was not locked, which root could have done")
+}

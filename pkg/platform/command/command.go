@@ -3,6 +3,7 @@
 package command
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/edge"
+	"github.com/m3o/backend/pkg/platform/kubernetes"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/proxy"
 	"github.com/m3o/backend/pkg/platform/runtime"
@@ -29,6 +31,12 @@ import (
 
 // Run runs the command line and does not return an error that has not been told: it ends the process with code 1.
 func Run() {
+	if len(os.Args) > 1 && os.Args[1] == "kubernetes" { // for pods and not for people: no help has it
+		if err := kubernetes.Command(context.Background(), os.Args[2:]); err != nil {
+			fail(err)
+		}
+		return
+	}
 	a := parse(os.Args)
 	if err := a.setup(); err != nil {
 		fail(err)
@@ -237,7 +245,9 @@ func replaceActions(app *cli.App) {
 				case "proxy":
 					sub.Action = proxy.Serve
 				case "runtime":
-					sub.Action = runtime.Serve
+					if sub.Action = runtime.Serve; kubernetes.IsWanted() {
+						sub.Action = kubernetes.Serve
+					}
 				default:
 					sub.Action = core.Action(sub.Name)
 				}

@@ -1,11 +1,13 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/micro/micro/v3/service/auth"
@@ -31,6 +33,10 @@ const (
 	configPatience = 30 * time.Second
 )
 
+// AddressEnv is the environment variable that says where the HTTP server listens, as host:port, if that is not where others
+// reach it: :8080 in a container.
+const AddressEnv = "MICRO_API_ADDRESS"
+
 // Serve runs the core service "api".
 func Serve(ctx *cli.Context) error {
 	addresses, err := state.LoadAddresses()
@@ -54,9 +60,10 @@ func Serve(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", addresses.Of("api"))
+	address := cmp.Or(os.Getenv(AddressEnv), addresses.Of("api"))
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", addresses.Of("api"), err)
+		return fmt.Errorf("listen on %s: %w", address, err)
 	}
 	server := newServer(handler, settings.timeout(), defaultLimits)
 	go func() {

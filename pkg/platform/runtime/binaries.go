@@ -27,18 +27,44 @@ var (
 	errTooLarge = errors.New("the binary is larger than 1 GiB")
 )
 
-// Binaries keeps executables below Dir, each under its SHA-256.
+// Keeper keeps the binaries of services, each once, under its SHA-256.
+type Keeper interface {
+	// Write keeps what it reads and returns the reference under which it is known from now on. The same bytes have the same
+	// reference. What is not to be kept is an error that IsRefused knows.
+	Write(r io.Reader) (source string, err error)
+	// Check tells whether a binary is there: with a kind of error for the caller when it is not.
+	Check(source string) error
+	// Retain forgets binaries that are not among the sources, and have not been for an hour: between its upload and the call
+	// that runs it, others may come and go.
+	Retain(sources []string) error
+}
+
+// Binaries keeps executables below Dir. It implements Keeper.
 type Binaries struct{ Dir string }
 
-// Write keeps what it reads and returns the reference under which it is known from now on. The same bytes have the same
-// reference.
+var _ Keeper = Binaries{}
+
+// IsRefused tells whether a binary was not kept because of what it is.
+func IsRefused(err error) bool { return errors.Is(err, errEmpty) || errors.Is(err, errTooLarge) }
+
+// Write implements Keeper.
 func (b Binaries) Write(r io.Reader) (source string, err error) {
 	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("keep a binary: %w", err)
 	}
-	tmp, err := os.CreateTemp(b.Dir, ".upload-*")
+	draft, source, err := Draft(b.Dir, r)
 	if err != nil {
-		return "", fmt.Errorf("keep a binary: %w", err)
+		return "", err
+	}
+	return source, os.Rename(draft, b.Path(source))
+}
+
+// Draft writes what it reads to a new file in a directory, and returns the file's name and the reference of the binary.
+// Nothing is left when it fails.
+func Draft(dir string, r io.Reader) (name, source string, err error) {
+	tmp, err := os.CreateTemp(dir, ".upload-*")
+	if err != nil {
+		return "", "", fmt.Errorf("keep a binary: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -57,20 +83,30 @@ func (b Binaries) Write(r io.Reader) (source string, err error) {
 		err = tmp.Chmod(0o700)
 	}
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return "", err
+		return "", "", err
 	}
-	source = binaryScheme + hex.EncodeToString(hash.Sum(nil))
-	return source, os.Rename(tmp.Name(), b.Path(source))
+	return tmp.Name(), binaryScheme + hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// Check tells whether a binary is there.
-func (b Binaries) Check(source string) error {
-	digest := digestOf(source)
-	if raw, err := hex.DecodeString(digest); err != nil || len(raw) != sha256.Size {
+// CheckSource tells whether a reference is one of a binary, there or not.
+func CheckSource(source string) error {
+	raw, err := hex.DecodeString(Digest(source))
+	if err != nil || len(raw) != sha256.Size || source != binaryScheme+Digest(source) {
 		return kinds.Invalid("source", "expected the reference of an uploaded binary; run a service from its directory on this machine")
 	}
+	return nil
+}
+
+// Missing is what to say of a binary that is not there.
+func Missing() error { return kinds.NotFound("source", "there is no such binary; upload it again") }
+
+// Check implements Keeper.
+func (b Binaries) Check(source string) error {
+	if err := CheckSource(source); err != nil {
+		return err
+	}
 	if _, err := os.Stat(b.Path(source)); errors.Is(err, fs.ErrNotExist) {
-		return kinds.NotFound("source", "there is no such binary; upload it again")
+		return Missing()
 	} else if err != nil {
 		return fmt.Errorf("look for a binary: %w", err)
 	}
@@ -78,17 +114,16 @@ func (b Binaries) Check(source string) error {
 }
 
 // Path is where a binary lies.
-func (b Binaries) Path(source string) string { return filepath.Join(b.Dir, digestOf(source)) }
+func (b Binaries) Path(source string) string { return filepath.Join(b.Dir, Digest(source)) }
 
-// unusedAge is how long a binary is kept that no service refers to: between its upload and the call that runs it, other
-// services may come and go.
-const unusedAge = time.Hour
+// UnusedAge is how long a binary is kept that no service refers to.
+const UnusedAge = time.Hour
 
-// Retain removes every binary that no record refers to and that has been there for longer than an hour.
-func (b Binaries) Retain(records []record) error {
-	keep := make(map[string]bool, len(records))
-	for _, rec := range records {
-		keep[digestOf(rec.Source)] = true
+// Retain implements Keeper. A binary that nobody refers to goes an hour after it was uploaded.
+func (b Binaries) Retain(sources []string) error {
+	keep := make(map[string]bool, len(sources))
+	for _, source := range sources {
+		keep[Digest(source)] = true
 	}
 	entries, err := os.ReadDir(b.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +131,7 @@ func (b Binaries) Retain(records []record) error {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || keep[e.Name()] || time.Since(info.ModTime()) < unusedAge {
+		if err != nil || keep[e.Name()] || time.Since(info.ModTime()) < UnusedAge {
 			continue // an error means that it has just been removed
 		}
 		if err := os.Remove(filepath.Join(b.Dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -106,4 +141,5 @@ func (b Binaries) Retain(records []record) error {
 	return nil
 }
 
-func digestOf(source string) string { return strings.TrimPrefix(source, binaryScheme) }
+// Digest is the SHA-256 of the binary that a reference means, in hexadecimal.
+func Digest(source string) string { return strings.TrimPrefix(source, binaryScheme) }

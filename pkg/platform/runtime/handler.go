@@ -14,7 +14,7 @@ import (
 
 // handler answers the RPCs of Micro's proto service Runtime. Micro's own tells callers of a mistake of theirs that the
 // platform has failed, and publishes events that nobody gets.
-type handler struct{ runtime *Runtime }
+type handler struct{ runtime microruntime.Runtime }
 
 // Create runs a service.
 func (h handler) Create(ctx context.Context, req *pb.CreateRequest, _ *pb.CreateResponse) error {

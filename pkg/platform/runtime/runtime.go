@@ -100,7 +100,7 @@ func (r *Runtime) Start() error {
 	if err != nil {
 		return err
 	}
-	if err := r.config.Binaries.Retain(records); err != nil {
+	if err := r.config.Binaries.Retain(sourcesOf(records)); err != nil {
 		return err
 	}
 	for _, rec := range records {
@@ -133,7 +133,7 @@ func (r *Runtime) Stop() error {
 // Create runs a service whose binary has been uploaded. For one that exists it puts the new binary, arguments and
 // environment in place, which restarts it, unless nothing has changed and the restart is not forced.
 func (r *Runtime) Create(resource microruntime.Resource, opts ...microruntime.CreateOption) error {
-	srv, err := serviceOf(resource)
+	srv, err := ServiceOf(resource)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (r *Runtime) change(name string) (done func()) {
 
 // Update puts a new binary in the place of a service that exists and restarts it.
 func (r *Runtime) Update(resource microruntime.Resource, _ ...microruntime.UpdateOption) error {
-	srv, err := serviceOf(resource)
+	srv, err := ServiceOf(resource)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (r *Runtime) put(rec record, force bool) error {
 
 // Delete stops a service and forgets it.
 func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.DeleteOption) error {
-	srv, err := serviceOf(resource)
+	srv, err := ServiceOf(resource)
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (r *Runtime) Read(opts ...microruntime.ReadOption) ([]*microruntime.Service
 
 // Logs reads the log of a service, or of a core service.
 func (r *Runtime) Logs(resource microruntime.Resource, opts ...microruntime.LogsOption) (microruntime.LogStream, error) {
-	srv, err := serviceOf(resource)
+	srv, err := ServiceOf(resource)
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +315,7 @@ func (s *service) describe() *microruntime.Service {
 	if metadata == nil {
 		metadata = make(map[string]string)
 	}
-	metadata["build"] = digestOf(s.record.Source)
+	metadata["build"] = Digest(s.record.Source)
 	described := &microruntime.Service{
 		Name: s.record.Name, Version: s.record.Version, Source: s.record.Source, Metadata: metadata,
 	}
@@ -342,7 +342,15 @@ func (r *Runtime) retain() error {
 	for _, s := range r.all() {
 		records = append(records, s.record)
 	}
-	return r.config.Binaries.Retain(records)
+	return r.config.Binaries.Retain(sourcesOf(records))
+}
+
+func sourcesOf(records []record) []string {
+	var sources []string
+	for _, rec := range records {
+		sources = append(sources, rec.Source)
+	}
+	return sources
 }
 
 func (r *Runtime) all() []*service {
@@ -374,8 +382,9 @@ func (r *Runtime) set(s *service) {
 	r.services[s.record.Name] = s
 }
 
-// serviceOf returns the service of a resource; namespaces, network policies and quotas mean nothing on one machine.
-func serviceOf(resource microruntime.Resource) (*microruntime.Service, error) {
+// ServiceOf returns the service of a resource, with a version and a name that a service can have; namespaces, network
+// policies and quotas are the operator's.
+func ServiceOf(resource microruntime.Resource) (*microruntime.Service, error) {
 	srv, ok := resource.(*microruntime.Service)
 	if !ok {
 		return nil, microruntime.ErrInvalidResource

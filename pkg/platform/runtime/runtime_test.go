@@ -291,11 +291,11 @@ func TestBinaries(t *testing.T) {
 
 	require.NoError(t, b.Retain(nil))
 	require.NoError(t, b.Check(first), "it may be about to be run")
-	old := time.Now().Add(-2 * unusedAge)
+	old := time.Now().Add(-2 * UnusedAge)
 	for _, source := range []string{first, second} {
 		require.NoError(t, os.Chtimes(b.Path(source), old, old))
 	}
-	require.NoError(t, b.Retain([]record{{Source: second}}))
+	require.NoError(t, b.Retain([]string{second}))
 	require.Error(t, b.Check(first))
 	require.NoError(t, b.Check(second))
 	entries, err := os.ReadDir(b.Dir)

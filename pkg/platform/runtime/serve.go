@@ -14,6 +14,7 @@ import (
 	"github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/logger"
 	microruntime "github.com/micro/micro/v3/service/runtime"
+	"github.com/micro/micro/v3/service/server"
 	"github.com/micro/micro/v3/service/store"
 	"github.com/urfave/cli/v2"
 
@@ -41,10 +42,12 @@ func Serve(*cli.Context) error {
 		return fmt.Errorf("open the runtime's store: %w", err)
 	}
 	r, err := New(Config{
-		Store:       store.DefaultStore,
-		Binaries:    Binaries{Dir: state.Binaries()},
-		Env:         func(sold bool) []string { return serviceEnv(addresses, sold) },
-		Credentials: issuer{credentials}.issue,
+		Store:    store.DefaultStore,
+		Binaries: Binaries{Dir: state.Binaries()},
+		Env:      func(sold bool) []string { return serviceEnv(addresses, sold) },
+		Credentials: func(service, version string, sold bool) Credentials {
+			return Issue(credentials, service, version, sold)
+		},
 		// A service answers what it is working on before it ends.
 		Supervisor: supervisor.Config{Grace: 25 * time.Second},
 	})
@@ -52,14 +55,18 @@ func Serve(*cli.Context) error {
 		return err
 	}
 	microruntime.DefaultRuntime = r
-	if err := stderrors.Join(
-		pb.RegisterRuntimeHandler(srv.Server(), handler{r}),
-		pb.RegisterSourceHandler(srv.Server(), &Source{Binaries: r.config.Binaries}),
-		r.Start(),
-	); err != nil {
+	if err := stderrors.Join(Register(srv.Server(), r, r.config.Binaries), r.Start()); err != nil {
 		return err
 	}
 	return stderrors.Join(srv.Run(), r.Stop())
+}
+
+// Register makes a server that of the runtime service: it answers with a runtime, and gives a Keeper what is uploaded.
+func Register(srv server.Server, r microruntime.Runtime, binaries Keeper) error {
+	return stderrors.Join(
+		pb.RegisterRuntimeHandler(srv, handler{r}),
+		pb.RegisterSourceHandler(srv, &Source{Binaries: binaries}),
+	)
 }
 
 // serviceEnv is the environment of every service. It has what a process needs to run and where the platform is, and none
@@ -114,26 +121,24 @@ func IsPassedOn(variable string, ours bool) bool {
 // service ever gets it.
 const CredentialsEnv = "MICRO_RUNTIME_CREDENTIALS" //nolint:gosec // the name of a variable
 
-// issuer makes what services log in with. Nothing is stored: the auth service derives the same.
-type issuer struct{ key token.Services }
-
-func (i issuer) issue(service, version string, sold bool) Credentials {
+// Issue makes what a service logs in with. Nothing is stored: the auth service derives the same.
+func Issue(key token.Services, service, version string, sold bool) Credentials {
 	kind := "service"
 	if sold {
 		kind = "sold"
 	}
 	id := kind + "/" + service + "/" + version
-	return Credentials{ID: id, Secret: i.key.Secret(id)}
+	return Credentials{ID: id, Secret: key.Secret(id)}
 }
 
 // Source takes in the binaries that are to be run.
-type Source struct{ Binaries Binaries }
+type Source struct{ Binaries Keeper }
 
 // Upload keeps the bytes it receives and answers with the reference that Runtime.Create expects as a service's source.
 func (s *Source) Upload(_ context.Context, stream pb.Source_UploadStream) error {
 	const endpoint = "runtime.Source.Upload"
 	source, err := s.Binaries.Write(&uploadReader{stream: stream})
-	if stderrors.Is(err, errEmpty) || stderrors.Is(err, errTooLarge) {
+	if IsRefused(err) {
 		return errors.BadRequest(endpoint, "data: %v", err)
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	access "github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/runtime"
@@ -81,7 +82,7 @@ func sentence(line string) string {
 
 // given are the variables that a core service gets from nobody but us, or not at all.
 var given = []string{
-	profile.Env, "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS",
+	profile.Env, "MICRO_PROXY", "MICRO_SERVICE_ADDRESS", "MICRO_SERVICE_NAME", "MICRO_PROXY_ADDRESS", edge.AddressEnv,
 	"MICRO_REGISTRY_ADDRESS", "MICRO_BROKER_ADDRESS", "MICRO_AUTH_ID", "MICRO_AUTH_SECRET", runtime.CredentialsEnv,
 }
 

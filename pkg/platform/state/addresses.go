@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,20 +29,25 @@ var standIns = []string{"stripe", "mixpanel"}
 // ports is how many ports a block has, whether anything stands in or not.
 var ports = len(servers) + len(standIns)
 
-// Addresses is where the servers of one platform listen: a block of consecutive ports on the loopback interface.
+// Addresses is where the servers of one platform listen: a block of consecutive ports on the loopback interface, or each on
+// a host of its own.
 type Addresses struct {
 	// Port is the first port of the block.
 	Port int `json:"port"`
+	// each has a %s for the name of a server where every server has a host of its own; else it is empty.
+	each string
 }
 
 // Of returns the address of a server ("api", "proxy", "registry", ...); empty for a name that has none.
 func (a Addresses) Of(server string) string {
-	for i, s := range servers {
-		if s == server {
-			return net.JoinHostPort(Host, strconv.Itoa(a.Port+i))
-		}
+	i := slices.Index(servers, server)
+	switch {
+	case i < 0:
+		return ""
+	case a.each != "":
+		return strings.Replace(a.each, "%s", server, 1)
 	}
-	return ""
+	return net.JoinHostPort(Host, strconv.Itoa(a.Port+i))
 }
 
 // StandIn returns the address of what stands in for a service of others ("stripe", "mixpanel"); empty for a name that has
@@ -104,8 +110,21 @@ func SaveAddresses(a Addresses) error {
 	return nil
 }
 
-// LoadAddresses reads what SaveAddresses wrote; the default block where no platform has been started yet.
+// ServersEnv is the environment variable that says where the servers are when they do not share a machine: an address with
+// a %s in the place of a server's name, such as %s.micro.svc:8000.
+const ServersEnv = "MICRO_SERVERS"
+
+// LoadAddresses returns what MICRO_SERVERS says, or reads what SaveAddresses wrote; the default block where no platform has
+// been started yet.
 func LoadAddresses() (Addresses, error) {
+	if each := os.Getenv(ServersEnv); each != "" {
+		host, port, err := net.SplitHostPort(each)
+		n, bad := strconv.ParseUint(port, 10, 16)
+		if err != nil || bad != nil || n == 0 || strings.Count(host, "%s") != 1 {
+			return Addresses{}, fmt.Errorf("%s: expected an address with %%s for the name of a server, such as %%s.micro.svc:8000", ServersEnv)
+		}
+		return Addresses{Port: DefaultPort, each: each}, nil
+	}
 	b, err := os.ReadFile(addressFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return Addresses{Port: DefaultPort}, nil
@@ -129,6 +148,9 @@ const PortEnv = "MICRO_PORT"
 // where the last server with this state did. The block must be free; a platform that was just killed is given a moment to
 // leave it. The decision is saved for everybody who looks for the server.
 func Claim(port int) (Addresses, error) {
+	if os.Getenv(ServersEnv) != "" {
+		return Addresses{}, fmt.Errorf("%s is for servers that are started one by one: a platform of one machine listens on %s", ServersEnv, Host)
+	}
 	a, err := LoadAddresses()
 	if errors.Is(err, errDamaged) {
 		a = Addresses{Port: DefaultPort}

@@ -96,6 +96,23 @@ func TestAddressesAreRemembered(t *testing.T) {
 	require.Equal(t, 12345, a.Port)
 }
 
+func TestEachServerHasAHost(t *testing.T) {
+	use(t)
+	t.Setenv(ServersEnv, "%s.micro.svc:8000")
+	a, err := LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, "registry.micro.svc:8000", a.Of("registry"))
+	require.Equal(t, "api.micro.svc:8000", a.All()["api"])
+	require.Empty(t, a.Of("web"))
+	_, err = Claim(0)
+	require.ErrorContains(t, err, ServersEnv)
+	for _, wrong := range []string{"registry:8000", "%s", "%s:", "%s:0", "%s:70000", "%s.%s:1", "x:%s"} {
+		t.Setenv(ServersEnv, wrong)
+		_, err = LoadAddresses()
+		require.ErrorContains(t, err, "MICRO_SERVERS: expected an address with %s", wrong)
+	}
+}
+
 func TestLock(t *testing.T) {
 	use(t)
 	server := func() int {
