@@ -50,8 +50,8 @@
 // A synchronous standby that has acknowledged is PostgreSQL's business (synchronous_commit): with an asynchronous one, what was
 // acknowledged within its lag is lost when it takes over.
 //
-// Locks are those of transactions, but while the tables are brought up to date, and statements are prepared: a pooler in between has
-// to keep sessions, or transactions with prepared statements and the first start past it.
+// Locks are those of transactions, but while the tables are brought up to date, and statements are prepared: a pooler in
+// between has to keep sessions.
 //
 // # Errors
 //
