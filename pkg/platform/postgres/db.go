@@ -132,7 +132,7 @@ func (db *DB) again(within time.Duration, retry func(error) bool, f func(ctx con
 	defer cancel()
 	err := f(ctx)
 	for attempt := 1; err != nil && attempt < attempts && ctx.Err() == nil && retry(err); attempt++ {
-		db.pool.Reset() // the others are hardly better
+		db.distrust(err)
 		err = f(ctx)
 	}
 	return db.running(err)

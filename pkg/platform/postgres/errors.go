@@ -68,10 +68,17 @@ func (db *DB) running(err error) error {
 	if _, ok := errors.AsType[*failure](err); ok {
 		return err
 	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) {
-		db.pool.Reset() // another server may have taken over, without a word to the connections that there are
-	}
+	db.distrust(err)
 	return &failure{"the store: " + db.reason(err), err}
+}
+
+// distrust gives up the connections that there are when an error says that the server has gone, or that another one may have
+// taken over.
+func (db *DB) distrust(err error) {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) || lost(err) {
+		db.pool.Reset()
+	}
 }
 
 // reason is what an error says, for people.
