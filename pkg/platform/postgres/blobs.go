@@ -98,7 +98,8 @@ func (w *blobWriter) write(key string, o store.BlobOptions) error {
 	defer cancel()
 	namespace, name := []byte(o.Namespace), []byte(key)
 	// Who replaces a blob waits here for others that replace it: between the next two statements there must be nobody.
-	const lock = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || encode($1::bytea || '\x00' || $2::bytea, 'hex'), 0))`
+	const lock = `
+		SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || encode($1::bytea || '\x00' || $2::bytea, 'hex'), 0))`
 	if _, err := tx.Exec(ctx, lock, namespace, name); err != nil {
 		return err
 	}
@@ -122,7 +123,8 @@ func (w *blobWriter) writeChunks(tx pgx.Tx) (id, size int64, err error) {
 	}
 	err = step(func(ctx context.Context) error {
 		// Whoever reads for ever from somewhere, or has died, does not keep a transaction open for ever.
-		return tx.QueryRow(ctx, `SELECT nextval('store_blob_ids'), set_config('idle_in_transaction_session_timeout', '1min', true)`).Scan(&id, nil)
+		return tx.QueryRow(ctx, `
+			SELECT nextval('store_blob_ids'), set_config('idle_in_transaction_session_timeout', '1min', true)`).Scan(&id, nil)
 	})
 	for number := 0; err == nil && len(w.buffer) > 0; number++ {
 		err = step(func(ctx context.Context) error {
@@ -189,14 +191,18 @@ func (r *blobReader) Read(p []byte) (int, error) {
 
 func (r *blobReader) fetch() error {
 	err := r.db.read(timeout, func(ctx context.Context) error {
-		return notFound(r.db.pool.QueryRow(ctx, `SELECT data FROM store_chunks WHERE blob = $1 AND number = $2`, r.id, r.next).Scan(&r.data))
+		const chunk = `SELECT data FROM store_chunks WHERE blob = $1 AND number = $2`
+		return notFound(r.db.pool.QueryRow(ctx, chunk, r.id, r.next).Scan(&r.data))
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && len(r.data) == 0 {
 		return errors.New("the blob was replaced or deleted more than ten minutes ago, before all of it was read")
 	}
+	if err != nil {
+		return err
+	}
 	r.left -= int64(len(r.data))
 	r.next++
-	return err
+	return nil
 }
 
 // Delete deletes a blob, if there is one.

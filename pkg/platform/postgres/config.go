@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +32,18 @@ const (
 	maxConnLife = 30 * time.Minute
 )
 
+const example = "postgres://user@host:5432/database?sslmode=verify-full"
+
+var errExpected = fmt.Errorf("%s: expected an address such as %s", Variable, example)
+
+// parsing says what is wrong with an address: the text of pgx's error repeats it, what that wraps is about a part of it.
+func parsing(err error) error {
+	if e := errors.Unwrap(err); e != nil {
+		return fmt.Errorf("%s: %w", Variable, e)
+	}
+	return errExpected
+}
+
 // Config says where the database is.
 type Config struct {
 	// Address is a URL as libpq reads it, without a password: postgres://user@host:5432/database?sslmode=verify-full.
@@ -49,14 +62,12 @@ func ReadConfig() (Config, error) {
 
 // pool checks the configuration and makes that of the pool.
 func (c Config) pool() (*pgxpool.Config, error) {
-	const example = "postgres://user@host:5432/database?sslmode=verify-full"
 	if c.Address == "" {
 		return nil, fmt.Errorf("%s is not set: expected an address such as %s", Variable, example)
 	}
-	expected := fmt.Errorf("%s: expected an address such as %s", Variable, example)
 	u, err := url.Parse(c.Address)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && !u.Query().Has("host") {
-		return nil, expected
+		return nil, errExpected
 	}
 	if _, ok := u.User.Password(); ok || u.Query().Has("password") {
 		return nil, fmt.Errorf("%s: must not contain a password: give it with PGPASSFILE or PGPASSWORD", Variable)
@@ -68,11 +79,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	}
 	pool, err := pgxpool.ParseConfig(c.Address)
 	if err != nil {
-		// Its text repeats the address; what it wraps says what is wrong with a part of it.
-		if e := errors.Unwrap(err); e != nil {
-			return nil, fmt.Errorf("%s: %w", Variable, e)
-		}
-		return nil, expected
+		return nil, parsing(err)
 	}
 	if !u.Query().Has("pool_max_conns") {
 		pool.MaxConns = maxConns
@@ -81,13 +88,15 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	pool.HealthCheckPeriod, pool.PingTimeout = healthCheck, pingTimeout
 	pool.ConnConfig.ConnectTimeout = connectTimeout
 	// A host that has died says nothing: its connections are given up after half a minute without a sign of life.
-	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}
 	pool.ConnConfig.DialFunc = dialer.DialContext
 	// Passwords and certificates are read for each connection, so that they can be replaced.
 	pool.BeforeConnect = func(_ context.Context, next *pgx.ConnConfig) error {
 		now, err := pgx.ParseConfig(withoutPool(*u))
 		if err != nil {
-			return err
+			return parsing(err)
 		}
 		next.Password, next.TLSConfig, next.Fallbacks = now.Password, now.TLSConfig, now.Fallbacks
 		return nil
@@ -99,7 +108,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 func withoutPool(u url.URL) string {
 	query := u.Query()
 	for key := range query {
-		if len(key) > 5 && key[:5] == "pool_" {
+		if strings.HasPrefix(key, "pool_") {
 			query.Del(key)
 		}
 	}

@@ -10,17 +10,20 @@ import (
 
 func TestReadConfig(t *testing.T) { //nolint:paralleltest // the environment
 	dir := t.TempDir()
+	const (
+		expected = Variable + ": expected an address such as " + example
+		password = Variable + ": must not contain a password: give it with PGPASSFILE or PGPASSWORD"
+	)
 	for address, want := range map[string]string{
-		"":                                     "MICRO_POSTGRES_ADDRESS is not set: expected an address such as postgres://user@host:5432/database?sslmode=verify-full",
-		"host:5432":                            "MICRO_POSTGRES_ADDRESS: expected an address such as postgres://user@host:5432/database?sslmode=verify-full",
-		"mysql://user@host/db":                 "MICRO_POSTGRES_ADDRESS: expected an address such as postgres://user@host:5432/database?sslmode=verify-full",
-		"postgres:///db":                       "MICRO_POSTGRES_ADDRESS: expected an address such as postgres://user@host:5432/database?sslmode=verify-full",
-		"postgres://u:%zz@host":                "MICRO_POSTGRES_ADDRESS: expected an address such as postgres://user@host:5432/database?sslmode=verify-full",
-		"postgres://u:secret@host/db":          "MICRO_POSTGRES_ADDRESS: must not contain a password: give it with PGPASSFILE or PGPASSWORD",
-		"postgres://u@host/db?password=secret": "MICRO_POSTGRES_ADDRESS: must not contain a password: give it with PGPASSFILE or PGPASSWORD",
-		"postgres://u@host/db?sslmode=maybe":   "MICRO_POSTGRES_ADDRESS: sslmode is invalid",
-		"postgres://u@host/db?pool_max_conns=0": "MICRO_POSTGRES_ADDRESS: expected an address such as " +
-			"postgres://user@host:5432/database?sslmode=verify-full",
+		"":                                      Variable + " is not set: expected an address such as " + example,
+		"host:5432":                             expected,
+		"mysql://user@host/db":                  expected,
+		"postgres:///db":                        expected,
+		"postgres://u:%zz@host":                 expected,
+		"postgres://u:secret@host/db":           password,
+		"postgres://u@host/db?password=secret":  password,
+		"postgres://u@host/db?sslmode=maybe":    "MICRO_POSTGRES_ADDRESS: sslmode is invalid",
+		"postgres://u@host/db?pool_max_conns=0": expected,
 		"postgres://u@host/db?sslmode=verify-full&sslrootcert=" + dir + "/none": "MICRO_POSTGRES_ADDRESS: unable to read CA file: " +
 			"open " + dir + "/none: no such file or directory",
 	} {

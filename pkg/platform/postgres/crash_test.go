@@ -136,6 +136,14 @@ func TestAway(t *testing.T) {
 	require.NoError(t, server.Kill())
 	require.NoError(t, server.Start(t.Context()))
 	many()
+
+	many()
+	require.NoError(t, server.Kill())
+	require.NoError(t, server.Start(t.Context()))
+	if err := s.Write(&store.Record{Key: "a"}); err != nil { // over a connection that was used a moment ago
+		require.ErrorContains(t, err, "PostgreSQL")
+	}
+	require.NoError(t, s.Write(&store.Record{Key: "a"}))
 }
 
 // A host that has died closes no connection. Another one that takes over behind the address is found nevertheless.
@@ -182,7 +190,7 @@ func pgError(code, message string) error { return &pgconn.PgError{Code: code, Me
 // What PostgreSQL says when it can do no more is said in words.
 func TestReasons(t *testing.T) {
 	t.Parallel()
-	db := &DB{host: "host:5432"}
+	db := &DB{host: "host:5432", pool: open(t).pool}
 	for _, c := range []struct {
 		err  error
 		want string

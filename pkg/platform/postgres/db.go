@@ -132,13 +132,13 @@ func (db *DB) again(within time.Duration, retry func(error) bool, f func(ctx con
 	defer cancel()
 	err := f(ctx)
 	for attempt := 1; err != nil && attempt < attempts && ctx.Err() == nil && retry(err); attempt++ {
-		db.pool.Reset() // the others are hardly better
+		db.distrust(err)
 		err = f(ctx)
 	}
 	return db.running(err)
 }
 
-// check that a name or a key is one that an index can have.
+// checkLength refuses a name or a key that an index cannot have.
 func checkLength(what, text string, most int) error {
 	if len(text) > most {
 		return fmt.Errorf("%s of %d bytes: expected at most %d", what, len(text), most)

@@ -40,7 +40,7 @@
 // # Who may be wrong, and for how long
 //
 // A connection that breaks is noticed when it is used, and one that was idle for a second is tried before. What only reads is
-// then done over new ones; a change that was sent fails once for each such connection, and works as soon as the server does.
+// then done again, over a new one; a change that was sent fails, and the next one is made over a new one as well.
 // A host that has died without a word is given 2 s by an operation that finds an idle connection, 10 s by one that uses it at
 // the time, and a minute by one that reads many records. What gets no answer in its time fails, and no other connection of that
 // time is used again. With several hosts in the address and target_session_attrs=read-write the one that takes changes is
@@ -50,8 +50,8 @@
 // A synchronous standby that has acknowledged is PostgreSQL's business (synchronous_commit): with an asynchronous one, what was
 // acknowledged within its lag is lost when it takes over.
 //
-// Locks are those of transactions, but while the tables are brought up to date, and statements are prepared: a pooler in between has
-// to keep sessions, or transactions with prepared statements and the first start past it.
+// Locks are those of transactions, but while the tables are brought up to date, and statements are prepared: a pooler in
+// between has to keep sessions.
 //
 // # Errors
 //

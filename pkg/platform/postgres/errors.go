@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -67,10 +68,17 @@ func (db *DB) running(err error) error {
 	if _, ok := errors.AsType[*failure](err); ok {
 		return err
 	}
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) {
-		db.pool.Reset() // another server may have taken over, without a word to the connections that there are
-	}
+	db.distrust(err)
 	return &failure{"the store: " + db.reason(err), err}
+}
+
+// distrust gives up the connections that there are when an error says that the server has gone, or that another one may have
+// taken over.
+func (db *DB) distrust(err error) {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) || lost(err) {
+		db.pool.Reset()
+	}
 }
 
 // reason is what an error says, for people.
@@ -104,7 +112,7 @@ func reasonOfServer(e *pgconn.PgError) string {
 		return "PostgreSQL has given up (" + e.Message + ")"
 	case strings.HasPrefix(e.Code, classShutdown):
 		return "PostgreSQL cannot be used at the moment (" + e.Message + ")"
-	case strings.HasPrefix(e.Code, "22"), strings.HasPrefix(e.Code, "23"), strings.HasPrefix(e.Code, "28"): // repeats values, or users
+	case slices.Contains([]string{"22", "23", "28"}, e.Code[:min(2, len(e.Code))]): // whose messages repeat values, or users
 		return "PostgreSQL: SQLSTATE " + e.Code
 	}
 	return "PostgreSQL: SQLSTATE " + e.Code + ": " + e.Message
@@ -125,7 +133,8 @@ func lost(err error) bool {
 		return strings.HasPrefix(e.Code, classShutdown)
 	}
 	_, isNet := errors.AsType[*net.OpError](err)
-	return isNet || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+	return isNet || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		pgconn.SafeToRetry(err)
 }
 
 func isTLS(err error) bool {

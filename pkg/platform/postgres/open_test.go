@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,14 +106,24 @@ func TestUnreachable(t *testing.T) {
 func TestRefused(t *testing.T) { //nolint:paralleltest // the environment
 	s, dir := server(t, quick...)
 	admin := s.Address()
-	exec(t, admin, `CREATE ROLE somebody LOGIN PASSWORD 'secret'`, `CREATE ROLE poor LOGIN`, `CREATE DATABASE platform OWNER somebody`)
+	exec(t, admin, `CREATE ROLE somebody LOGIN PASSWORD 'secret'`, `CREATE ROLE poor LOGIN`, `CREATE DATABASE platform OWNER somebody`,
+		`CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0`)
+
+	// The language of the database does not matter.
+	latin := openAt(t, with(t, admin, func(u *url.URL, _ url.Values) { u.Path = "/latin" })).Store()
+	require.NoError(t, latin.Write(&store.Record{Key: "\xff日本"}))
+	keys, err := latin.List()
+	require.NoError(t, err)
+	require.Equal(t, []string{"\xff日本"}, keys)
 
 	refuses(t, with(t, admin, func(u *url.URL, _ url.Values) { u.Path = "/none" }), "no database of that name")
-	refuses(t, with(t, admin, func(u *url.URL, _ url.Values) { u.User = url.User("poor") }), "may not make or use", "permission denied for schema public")
+	poor := func(u *url.URL, _ url.Values) { u.User = url.User("poor") }
+	refuses(t, with(t, admin, poor), "may not make or use", "permission denied for schema public")
 	refuses(t, with(t, admin, func(_ *url.URL, q url.Values) { q.Set("sslmode", "require") }), "TLS", "check the sslmode")
-	refuses(t, with(t, admin, func(_ *url.URL, q url.Values) { q.Set("options", "-c default_transaction_read_only=on") }), "takes no changes at the moment")
+	readOnly := func(_ *url.URL, q url.Values) { q.Set("options", "-c default_transaction_read_only=on") }
+	refuses(t, with(t, admin, readOnly), "takes no changes at the moment")
 	exec(t, admin, `ALTER ROLE poor CONNECTION LIMIT 0`)
-	refuses(t, with(t, admin, func(u *url.URL, _ url.Values) { u.User = url.User("poor") }), "no connection left")
+	refuses(t, with(t, admin, poor), "no connection left")
 
 	require.NoError(t, s.Stop())
 	hba := "host all postgres 127.0.0.1/32 trust\nhost platform somebody 127.0.0.1/32 scram-sha-256\n"
@@ -170,7 +181,8 @@ func certificate(t *testing.T, dir string) string {
 	write := func(file, kind string, content []byte) {
 		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600))
 		if owner, err := os.Stat(filepath.Join(dir, "PG_VERSION")); err == nil && os.Geteuid() == 0 {
-			require.NoError(t, chown(file, owner))
+			stat := owner.Sys().(*syscall.Stat_t)
+			require.NoError(t, os.Chown(file, int(stat.Uid), int(stat.Gid)))
 		}
 	}
 	write(file, "CERTIFICATE", der)

@@ -17,7 +17,8 @@ type selection struct {
 // an argument. A prefix is a range of the primary key, which is read no further than limit and offset say. For a suffix the
 // keys within the prefix are gone through.
 func (s selection) sql(columns string) (string, []any) {
-	text := "SELECT " + columns + " FROM store_records WHERE in_database = $1 AND in_table = $2 AND (expires IS NULL OR expires > now())"
+	text := "SELECT " + columns +
+		" FROM store_records WHERE in_database = $1 AND in_table = $2 AND (expires IS NULL OR expires > now())"
 	args := []any{s.database, s.table}
 	argument := func(value any) string {
 		args = append(args, value)
@@ -32,9 +33,9 @@ func (s selection) sql(columns string) (string, []any) {
 	if s.suffix != "" {
 		text += " AND " + endsWith(argument([]byte(s.suffix)))
 	}
-	// With all columns of the index, so that it is read backwards rather than sorted.
-	if text += " ORDER BY in_database, in_table, key"; s.descending {
-		text = text[:len(text)-len("in_database, in_table, key")] + "in_database DESC, in_table DESC, key DESC"
+	text += " ORDER BY key"
+	if s.descending {
+		text += " DESC"
 	}
 	if s.limit > 0 {
 		text += " LIMIT " + argument(int64(min(s.limit, math.MaxInt64)))

@@ -86,9 +86,9 @@ func sweepBlobs(ctx context.Context, tx pgx.Tx) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// From the front, so that who reads it still finds the next chunk missing rather than the end too early.
 	tag, err := tx.Exec(ctx, `
-		DELETE FROM store_chunks WHERE blob = $1 AND number < $2 + (SELECT min(number) FROM store_chunks WHERE blob = $1)`, id, sweepChunks)
+		DELETE FROM store_chunks
+		WHERE blob = $1 AND number < $2 + (SELECT min(number) FROM store_chunks WHERE blob = $1)`, id, sweepChunks)
 	if err == nil && tag.RowsAffected() == 0 {
 		_, err = tx.Exec(ctx, `DELETE FROM store_blobs WHERE id = $1`, id)
 	}

@@ -26,6 +26,20 @@ func (t table) lasting(key string, d time.Duration) error {
 	return t.write(&store.Record{Key: key, Value: []byte(key), Expiry: d})
 }
 
+// inTime writes a record "a" that lasts for a while and makes sure of something before it expires, again when the machine was too
+// slow for that to mean anything.
+func (t table) inTime(d time.Duration, holds func() error) error {
+	for attempt := 1; ; attempt++ {
+		began := time.Now()
+		if err := t.lasting("a", d); err != nil {
+			return err
+		}
+		if err := holds(); err == nil || attempt == 20 || time.Since(began) < d {
+			return err
+		}
+	}
+}
+
 func saysLeft(_ context.Context, s store.Store) error {
 	t := newTable(s)
 	for key, d := range map[string]time.Duration{"minute": time.Minute, "month": 31*24*time.Hour + time.Minute, "age": 80 * 365 * 24 * time.Hour} {
@@ -53,10 +67,11 @@ func saysLeft(_ context.Context, s store.Store) error {
 func expires(ctx context.Context, s store.Store) error {
 	t := newTable(s)
 	return first(
-		func() error { return t.lasting("a", expiry) },
 		func() error { return t.lasting("b", time.Hour) },
 		func() error { return t.fill("c") },
-		func() error { return t.selects("", "", 0, 0, "", "a", "b", "c") },
+		func() error {
+			return t.inTime(expiry, func() error { return t.selects("", "", 0, 0, "", "a", "b", "c") })
+		},
 		func() error { return pass(ctx, expiry+100*time.Millisecond) },
 		func() error { return t.lacks("a") },
 		func() error { return t.selects("", "", 0, 0, "", "b", "c") },
@@ -69,8 +84,7 @@ func expiresWithin(ctx context.Context, s store.Store) error {
 	const short = 300 * time.Millisecond
 	t := newTable(s)
 	return first(
-		func() error { return t.lasting("a", short) },
-		func() error { return t.has("a", "a") },
+		func() error { return t.inTime(short, func() error { return t.has("a", "a") }) },
 		func() error { return pass(ctx, short+50*time.Millisecond) },
 		func() error { return t.lacks("a") },
 	)
