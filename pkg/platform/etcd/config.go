@@ -67,8 +67,24 @@ func (c Config) variable() string {
 	return c.Endpoint.Variable
 }
 
+// connection is a client of etcd, with the connection that it logs in over.
+type connection struct {
+	*clientv3.Client
+
+	login *clientv3.Client // nil for one that has no user
+}
+
+// Close closes the connections.
+func (c *connection) Close() error {
+	err := c.Client.Close()
+	if c.login != nil {
+		err = errors.Join(err, c.login.Close())
+	}
+	return err
+}
+
 // connect makes a client of etcd. When there is a user it asks etcd for a token, for as long as ctx lasts.
-func (c Config) connect(ctx context.Context) (*clientv3.Client, error) {
+func (c Config) connect(ctx context.Context) (*connection, error) {
 	if len(c.Endpoint.Hosts) == 0 {
 		return nil, errors.New("etcd: an address is missing")
 	}
@@ -92,21 +108,40 @@ func (c Config) connect(ctx context.Context) (*clientv3.Client, error) {
 	for _, host := range c.Endpoint.Hosts {
 		config.Endpoints = append(config.Endpoints, scheme+host)
 	}
-	if c.Endpoint.User != "" {
-		password, err := c.Endpoint.Password()
-		if err != nil {
-			return nil, err
-		}
-		if password == "" {
-			return nil, fmt.Errorf("%s names a user: expected the password in %s or %[2]s_FILE", c.variable(), c.passwordVariable())
-		}
-		config.Username, config.Password = c.Endpoint.User, password
+	if c.Endpoint.User == "" {
+		inner, err := clientv3.New(config)
+		return &connection{Client: inner}, err
 	}
-	client, err := clientv3.New(config)
+	password, err := c.Endpoint.Password()
 	if err != nil {
+		return nil, err
+	}
+	if password == "" {
+		return nil, fmt.Errorf("%s names a user: expected the password in %s or %[2]s_FILE", c.variable(), c.passwordVariable())
+	}
+	login, err := clientv3.New(config)
+	if err != nil {
+		return nil, err
+	}
+	config.Username, config.Password = c.Endpoint.User, password
+	config.DialOptions = append(config.DialOptions, grpc.WithChainUnaryInterceptor(loginOver(login.ActiveConnection())))
+	inner, err := clientv3.New(config)
+	if err != nil {
+		_ = login.Close() // what is wrong is known
 		return nil, c.explain(ctx, err)
 	}
-	return client, nil
+	return &connection{inner, login}, nil
+}
+
+// loginOver has a client ask for a token over a connection that sends none. With the token that has run out, as etcd's own
+// client would, etcd refuses the very call that is to get another one.
+func loginOver(conn *grpc.ClientConn) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if method == "/etcdserverpb.Auth/Authenticate" {
+			cc = conn
+		}
+		return call(ctx, method, req, reply, cc, opts...)
+	}
 }
 
 func (c Config) passwordVariable() string {

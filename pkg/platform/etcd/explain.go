@@ -52,9 +52,17 @@ func (c Config) silent() error {
 
 // unreachable tells whether an error says that etcd was not asked, or has not answered.
 func unreachable(err error) bool {
-	code := status.Code(err)
+	code := codeOf(err)
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled
+}
+
+// codeOf is the code of an error of etcd or of gRPC.
+func codeOf(err error) codes.Code {
+	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		return e.Code()
+	}
+	return status.Code(err)
 }
 
 // diagnose connects to the servers by hand, as what gRPC tells is neither typed nor readable. It returns nil when one of them

@@ -12,6 +12,7 @@ import (
 	"github.com/micro/micro/v3/service/registry"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
 )
 
 // sweeping is how often it is looked whether nodes have not been registered again.
@@ -118,7 +119,9 @@ func (r *registrar) put(ctx context.Context, id nodeID, key string, e *entry, tt
 		return nil
 	}
 	e.lease, e.revision = lease, 0
-	response, err := r.client.Put(ctx, key, e.value, clientv3.WithLease(lease))
+	response, err := insist(ctx, func() (*clientv3.PutResponse, error) {
+		return r.client.Put(ctx, key, e.value, clientv3.WithLease(lease))
+	})
 	if err != nil {
 		return err
 	}
@@ -131,7 +134,7 @@ func (r *registrar) put(ctx context.Context, id nodeID, key string, e *entry, tt
 func (r *registrar) deregister(ctx context.Context, key string) error {
 	e := r.lock(key)
 	defer e.mu.Unlock()
-	response, err := r.client.Delete(ctx, key)
+	response, err := insist(ctx, func() (*clientv3.DeleteResponse, error) { return r.client.Delete(ctx, key) })
 	if err != nil {
 		return err // the entry stays, and goes with its time
 	}
@@ -140,6 +143,17 @@ func (r *registrar) deregister(ctx context.Context, key string) error {
 		r.view.wait(ctx, response.Header.Revision)
 	}
 	return nil
+}
+
+// insist does again what can be done twice, as long as etcd has no leader or the connection to it breaks. The client of etcd
+// does so for what only reads.
+func insist[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	for {
+		result, err := do()
+		if codeOf(err) != codes.Unavailable || !pause(ctx, askAgain) {
+			return result, err
+		}
+	}
 }
 
 // sweep takes out what has not been registered again in time: the lease, which is shared, does so only when the process ends.

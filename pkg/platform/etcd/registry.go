@@ -24,7 +24,7 @@ var errClosed = errors.New("the registry is closed")
 type Registry struct {
 	config    Config
 	root      string
-	client    *clientv3.Client
+	client    *connection
 	view      *view
 	registrar *registrar
 	follower  *follower
@@ -52,10 +52,10 @@ func Open(config Config) (*Registry, error) {
 		options: registry.Options{Context: context.Background()},
 	}
 	r.registrar = &registrar{
-		client: client, view: r.view, entries: make(map[string]*entry),
-		leases: &leases{client: client, ctx: ctx, alive: make(map[time.Duration]clientv3.LeaseID)},
+		client: client.Client, view: r.view, entries: make(map[string]*entry),
+		leases: &leases{client: client.Client, ctx: ctx, alive: make(map[time.Duration]clientv3.LeaseID)},
 	}
-	r.follower = &follower{client, r.root, r.view}
+	r.follower = &follower{client.Client, r.root, r.view}
 	if err := r.begin(ctx); err != nil {
 		cancel()
 		_ = client.Close() // why it cannot be used is known
