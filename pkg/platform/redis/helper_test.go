@@ -45,7 +45,7 @@ func sentinelOf(t testing.TB, server *engine.Server) string {
 		_ = sentinel.Wait()
 	})
 	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", host) //nolint:noctx // it is this machine
+		conn, err := net.Dial("tcp", host)
 		if err == nil {
 			_ = conn.Close()
 		}

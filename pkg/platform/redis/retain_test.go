@@ -102,15 +102,18 @@ func TestRetention(t *testing.T) {
 	tags := receive(t, sub, 0, 100)
 	require.NoError(t, sub.Ack(tags[:50]...))
 	require.NoError(t, sub.Ack(tags[60:]...))
-	time.Sleep(config.Retention + 100*time.Millisecond) // it has passed then
-	require.NoError(t, s.Sweep(t.Context()))
-	require.Equal(t, 50, length(t, s, topic), "what is not acknowledged stays, and what is behind it")
+	sweptTo := func(n int) func() bool {
+		return func() bool {
+			require.NoError(t, s.Sweep(t.Context()))
+			return length(t, s, topic) == n
+		}
+	}
+	require.Eventually(t, sweptTo(50), 5*time.Second, 20*time.Millisecond)
+	require.Never(t, func() bool { return !sweptTo(50)() }, config.Retention/2, 20*time.Millisecond,
+		"what is not acknowledged stays, and what is behind it")
 	require.NoError(t, sub.Ack(tags[50:60]...))
 	publish(t, s, topic, 100, 5)
-	require.Eventually(t, func() bool {
-		require.NoError(t, s.Sweep(t.Context()))
-		return length(t, s, topic) == 5
-	}, 5*time.Second, 20*time.Millisecond, "what is young stays")
+	require.Eventually(t, sweptTo(5), 5*time.Second, 20*time.Millisecond, "what is young stays")
 	receive(t, sub, 100, 5)
 }
 
@@ -151,8 +154,7 @@ func TestDeserted(t *testing.T) {
 	}
 	require.Equal(t, 2, groups())
 	require.Eventually(t, func() bool { return groups() == 1 }, 10*time.Second, 100*time.Millisecond)
-	time.Sleep(3 * time.Second) // for longer than it would need if nobody were there
-	require.Equal(t, 1, groups(), "somebody is there")
+	require.Never(t, func() bool { return groups() != 1 }, 3*time.Second, 100*time.Millisecond, "somebody is there")
 }
 
 // A group whose only member was killed goes too, though it has a name that nobody knows.
