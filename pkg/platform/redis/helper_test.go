@@ -36,7 +36,8 @@ func sentinelOf(t testing.TB, server *engine.Server) string {
 	_, port, err := net.SplitHostPort(host)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "sentinel.conf") // without one, which it writes to, it does not start
-	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %d 1\n", port, server.Port())
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 10000\n", port, server.Port())
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	sentinel := exec.CommandContext(t.Context(), "redis-server", file, "--sentinel")
 	require.NoError(t, supervisor.StartTied(sentinel))
@@ -52,4 +53,11 @@ func sentinelOf(t testing.TB, server *engine.Server) string {
 		return err == nil
 	}, 20*time.Second, 20*time.Millisecond)
 	return host
+}
+
+func sentinelClient(t testing.TB, host string) *redis.SentinelClient {
+	t.Helper()
+	client := redis.NewSentinelClient(&redis.Options{Addr: host, Protocol: 2})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
 }
