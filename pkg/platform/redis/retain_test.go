@@ -17,8 +17,8 @@ import (
 
 const mib = 1 << 20
 
-// big are events of 10 KiB, in batches that are full.
-func big(topic string, n int) []*events.Event {
+// large are events of 10 KiB, in batches that are full.
+func large(topic string, n int) []*events.Event {
 	batch := make([]*events.Event, n)
 	for i := range batch {
 		batch[i] = &events.Event{Topic: topic, Payload: bytes.Repeat([]byte("x"), 10<<10)}
@@ -46,7 +46,7 @@ func bytesOf(t *testing.T, s *Stream, topic string) int {
 func fill(t *testing.T, s *Stream, topic string) (int, error) {
 	t.Helper()
 	for n := 0; ; n += 10 {
-		if _, err := s.PublishBatch(t.Context(), big(topic, 10)); err != nil {
+		if _, err := s.PublishBatch(t.Context(), large(topic, 10)); err != nil {
 			return n, err
 		}
 		require.Less(t, n, 1000, "it is never full")
@@ -75,7 +75,7 @@ func TestFull(t *testing.T) {
 	}
 	ackAll(fast, n)
 	require.Eventually(t, func() bool {
-		_, err = s.PublishBatch(t.Context(), big(topic, 10))
+		_, err = s.PublishBatch(t.Context(), large(topic, 10))
 		full, _ = errors.AsType[*stream.PassingError](err)
 		return full != nil && full.Detail == "the topic "+topic+" is full: it takes events again when the group slow, "+
 			"which is 200 events behind, has acknowledged some"
@@ -84,7 +84,7 @@ func TestFull(t *testing.T) {
 
 	ackAll(slow, n)
 	require.Eventually(t, func() bool {
-		_, err = s.PublishBatch(t.Context(), big(topic, 10))
+		_, err = s.PublishBatch(t.Context(), large(topic, 10))
 		return err == nil
 	}, 5*time.Second, 20*time.Millisecond)
 	require.Less(t, length(t, s, topic), n*3/5, "it is made half empty")
