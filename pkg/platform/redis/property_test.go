@@ -214,6 +214,7 @@ func TestHistories(t *testing.T) {
 		for range rapid.IntRange(1, 3).Draw(r, "processes") {
 			h.streams = append(h.streams, h.open())
 		}
+		require.NoError(t, h.streams[0].client.FlushAll(t.Context()).Err()) // of the history before
 		defer func() {
 			for _, s := range h.streams {
 				require.NoError(t, s.Close())
