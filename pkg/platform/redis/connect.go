@@ -52,6 +52,9 @@ type Config struct {
 	// nobody has been there; 7 days when 0; from a second to 7 days, for half as long as consumers remember what they have
 	// handled.
 	Retention time.Duration
+
+	// beat is how often a member says that it is there, for tests.
+	beat time.Duration
 }
 
 // ReadConfig reads MICRO_REDIS_ADDRESS, and MICRO_REDIS_PASSWORD or MICRO_REDIS_PASSWORD_FILE; see pkg/platform/endpoint.
@@ -72,6 +75,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Retention == 0 {
 		c.Retention = 7 * 24 * time.Hour
+	}
+	if c.beat == 0 {
+		c.beat = beat
 	}
 	switch {
 	case c.MaxBytes < 1<<20:

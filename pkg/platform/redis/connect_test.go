@@ -5,14 +5,17 @@ package redis
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events/stream"
 )
 
@@ -78,6 +81,56 @@ func TestPasswordIsReplaced(t *testing.T) { //nolint:paralleltest // it sets env
 		_, err := s.PublishBatch(t.Context(), numbered("topic", 1, 1))
 		return err == nil
 	}, 10*time.Second, 50*time.Millisecond)
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	certificate, key := certify(t)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	host := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	_, port, err := net.SplitHostPort(host)
+	require.NoError(t, err)
+	server, _ := own(t, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate)
+	require.NotNil(t, server)
+	s := open(t, configOf(t, "rediss://"+host+"?ca="+certificate+"&cert="+certificate+"&key="+key))
+	publish(t, s, "topic", 0, 10)
+	receive(t, subscribe(t, s, stream.Options{Topic: "topic", Group: "g"}), 0, 10)
+
+	for name, address := range map[string]string{
+		"no TLS":         "redis://" + host,
+		"no authority":   "rediss://" + host + "?cert=" + certificate + "&key=" + key,
+		"no certificate": "rediss://" + host + "?ca=" + certificate,
+	} {
+		began := time.Now()
+		_, err := OpenStream(configOf(t, address))
+		require.ErrorContains(t, err, "MICRO_REDIS_ADDRESS: ", name)
+		require.Less(t, time.Since(began), 7*time.Second)
+		t.Log(err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	_, config := own(t)
+	s := open(t, config)
+	publish(t, s, "topic", 0, 1)
+	p := s.client.Pipeline()
+	for i := range stream.MaxGroups {
+		p.XGroupCreate(t.Context(), keysOf("topic").stream, strconv.Itoa(i), "0")
+	}
+	for i := range stream.MaxTopics - 1 {
+		p.SAdd(t.Context(), topicsKey, i)
+	}
+	_, err := p.Exec(t.Context())
+	require.NoError(t, err)
+	_, err = s.Subscribe(t.Context(), stream.Options{Topic: "topic", Group: "g"})
+	require.Equal(t, kinds.KindTooMany, kinds.KindOf(err), "%v", err)
+	_, err = s.PublishBatch(t.Context(), numbered("another topic", 0, 1))
+	require.Equal(t, kinds.KindTooMany, kinds.KindOf(err), "%v", err)
+	receive(t, subscribe(t, s, stream.Options{Topic: "topic", Group: "7"}), 0, 1)
+	publish(t, s, "topic", 1, 1)
 }
 
 // A server that does not answer keeps nobody waiting for longer than is said, and all goes on when it does.

@@ -16,7 +16,9 @@
 //
 // A group gets each event until one of its members acknowledges it: in the order of the stream, but for those that are
 // repeated. An event is repeated AckWait after it was delivered, after the delay of a Nack, and at once when its member has
-// gone, before all that the group has not had yet.
+// gone, before all that the group has not had yet. Some are kept ready for members that ask again and again; what nobody in
+// a process has asked for within a second or two, other processes get. So the order is that of the stream in each process, and
+// among several about so.
 //
 // # What a crash loses
 //

@@ -124,12 +124,12 @@ func (g *group) end() {
 	}
 }
 
-// wanted is how many events the members can take that they do not have, and how many of them are ready. Those that have not
-// asked for any for long may be hanging, and others would get what is kept ready for them.
+// wanted is how many events more are to be ready for the members: those that ask for none now may take long with what they
+// have, and members elsewhere would get what is kept ready for them.
 func (g *group) wanted(now time.Time) int {
 	capacity, most := 0, 0
 	for s := range g.members {
-		if s.idle || now.Sub(s.asked) < g.ackWait/2 {
+		if g.asks(s, now) {
 			capacity += s.capacity()
 			most += s.options.MaxInFlight
 		}
@@ -264,14 +264,30 @@ func (g *group) expire() {
 	g.work()
 }
 
-// spare puts back what waits and nobody asks for, so that members elsewhere get it. It does not count as delivered.
-func (g *group) spare(now time.Time, all bool) {
-	for len(g.waiting) > 0 && (all || now.Sub(g.waiting[0].came) > g.ackWait) {
-		it := g.waiting[0]
-		g.waiting = g.waiting[1:]
-		g.bytes -= len(it.data)
+// deserted tells whether something waits that nobody here has asked for of late.
+func (g *group) deserted(now time.Time) bool {
+	if len(g.waiting) == 0 || now.Sub(g.waiting[0].came) < g.stream.config.beat {
+		return false
+	}
+	for s := range g.members {
+		if g.asks(s, now) {
+			return false
+		}
+	}
+	return true
+}
+
+// asks tells whether a member waits for events, or did a moment ago, so that some are to be ready for it.
+func (g *group) asks(s *subscription, now time.Time) bool {
+	return s.idle || now.Sub(s.asked) < min(g.stream.config.beat, g.ackWait/2)
+}
+
+// spare puts back what waits, so that members elsewhere get it. It does not count as delivered.
+func (g *group) spare() {
+	for _, it := range g.waiting {
 		g.backs = append(g.backs, putBack{it.id, it.attempt - 1, 0})
 	}
+	g.waiting, g.bytes = nil, 0
 }
 
 // settle forgets a delivery and returns what it was; nil when the member does not have it.

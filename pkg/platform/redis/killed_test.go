@@ -160,7 +160,7 @@ func TestKilledServer(t *testing.T) {
 		killed := make(chan struct{})
 		go func() {
 			defer close(killed)
-			time.Sleep(300 * time.Millisecond) // at some time
+			<-time.After(300 * time.Millisecond) // while it is busy
 			if err := server.Kill(); err != nil {
 				t.Error(err)
 			}

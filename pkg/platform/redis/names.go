@@ -17,12 +17,6 @@ const (
 	sweepKey = prefix + "sweep"
 )
 
-// The members of groups in Redis that are no processes: who has what anybody may take, and what is put off.
-const (
-	freeMember = "free"
-	lateMember = "late"
-)
-
 // keys are the names of what there is of a topic in Redis. What is in braces decides in which slot of a cluster they are: so
 // all keys of a topic are in one.
 type keys struct {
@@ -42,7 +36,8 @@ func (k keys) late(group string) string { return k.stream + ":late:" + group }
 // alive is a sorted set of the members of a group by when they were there last, in ms; "" is for those that have gone.
 func (k keys) alive(group string) string { return k.stream + ":alive:" + group }
 
-// newMember is the name of a member that there has never been.
+// newMember is the name of a member that there has never been. Two others are no processes: "free" has what anybody may take,
+// and "late" what is put off.
 func newMember() string { return uuid.NewString() }
 
 // before is the id that is just before all that can come in a millisecond.

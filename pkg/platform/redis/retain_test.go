@@ -17,13 +17,23 @@ import (
 
 const mib = 1 << 20
 
-// big are events of 10 KiB, in batches that are full.
-func big(topic string, n int) []*events.Event {
+// large are events of 10 KiB, in batches that are full.
+func large(topic string, n int) []*events.Event {
 	batch := make([]*events.Event, n)
 	for i := range batch {
 		batch[i] = &events.Event{Topic: topic, Payload: bytes.Repeat([]byte("x"), 10<<10)}
 	}
 	return batch
+}
+
+// always makes sure that something holds, again and again for a time. That of require leaves a goroutine behind.
+func always(t *testing.T, d time.Duration, holds func() bool, why string) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
+		require.True(t, holds(), why)
+	}
 }
 
 // length is how many events a topic has.
@@ -46,7 +56,7 @@ func bytesOf(t *testing.T, s *Stream, topic string) int {
 func fill(t *testing.T, s *Stream, topic string) (int, error) {
 	t.Helper()
 	for n := 0; ; n += 10 {
-		if _, err := s.PublishBatch(t.Context(), big(topic, 10)); err != nil {
+		if _, err := s.PublishBatch(t.Context(), large(topic, 10)); err != nil {
 			return n, err
 		}
 		require.Less(t, n, 1000, "it is never full")
@@ -75,7 +85,7 @@ func TestFull(t *testing.T) {
 	}
 	ackAll(fast, n)
 	require.Eventually(t, func() bool {
-		_, err = s.PublishBatch(t.Context(), big(topic, 10))
+		_, err = s.PublishBatch(t.Context(), large(topic, 10))
 		full, _ = errors.AsType[*stream.PassingError](err)
 		return full != nil && full.Detail == "the topic "+topic+" is full: it takes events again when the group slow, "+
 			"which is 200 events behind, has acknowledged some"
@@ -84,7 +94,7 @@ func TestFull(t *testing.T) {
 
 	ackAll(slow, n)
 	require.Eventually(t, func() bool {
-		_, err = s.PublishBatch(t.Context(), big(topic, 10))
+		_, err = s.PublishBatch(t.Context(), large(topic, 10))
 		return err == nil
 	}, 5*time.Second, 20*time.Millisecond)
 	require.Less(t, length(t, s, topic), n*3/5, "it is made half empty")
@@ -102,15 +112,17 @@ func TestRetention(t *testing.T) {
 	tags := receive(t, sub, 0, 100)
 	require.NoError(t, sub.Ack(tags[:50]...))
 	require.NoError(t, sub.Ack(tags[60:]...))
-	time.Sleep(config.Retention + 100*time.Millisecond) // it has passed then
-	require.NoError(t, s.Sweep(t.Context()))
-	require.Equal(t, 50, length(t, s, topic), "what is not acknowledged stays, and what is behind it")
+	sweptTo := func(n int) func() bool {
+		return func() bool {
+			require.NoError(t, s.Sweep(t.Context()))
+			return length(t, s, topic) == n
+		}
+	}
+	require.Eventually(t, sweptTo(50), 5*time.Second, 20*time.Millisecond)
+	always(t, config.Retention/2, sweptTo(50), "what is not acknowledged stays, and what is behind it")
 	require.NoError(t, sub.Ack(tags[50:60]...))
 	publish(t, s, topic, 100, 5)
-	require.Eventually(t, func() bool {
-		require.NoError(t, s.Sweep(t.Context()))
-		return length(t, s, topic) == 5
-	}, 5*time.Second, 20*time.Millisecond, "what is young stays")
+	require.Eventually(t, sweptTo(5), 5*time.Second, 20*time.Millisecond, "what is young stays")
 	receive(t, sub, 100, 5)
 }
 
@@ -151,8 +163,7 @@ func TestDeserted(t *testing.T) {
 	}
 	require.Equal(t, 2, groups())
 	require.Eventually(t, func() bool { return groups() == 1 }, 10*time.Second, 100*time.Millisecond)
-	time.Sleep(3 * time.Second) // for longer than it would need if nobody were there
-	require.Equal(t, 1, groups(), "somebody is there")
+	always(t, 3*time.Second, func() bool { return groups() == 1 }, "somebody is there")
 }
 
 // A group whose only member was killed goes too, though it has a name that nobody knows.

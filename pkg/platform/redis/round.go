@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// beat is how often a member says that it is there, and looks for what it was not told of.
+	// beat is how often a member says that it is there, and looks for what it was not told of; and how long something is kept
+	// ready for members that do not ask for it.
 	beat = time.Second
 	// deadAfter is after how long a member that has said nothing is taken for dead.
 	deadAfter = 5 * time.Second
@@ -28,7 +29,7 @@ const (
 func (g *group) run() {
 	defer close(g.done)
 	defer g.stream.exit(g)
-	tick, due := time.NewTicker(beat), time.NewTimer(beat)
+	tick, due := time.NewTicker(g.stream.config.beat), time.NewTimer(deadAfter)
 	defer tick.Stop()
 	defer due.Stop()
 	look := true
@@ -66,7 +67,9 @@ func (g *group) run() {
 		case <-tick.C:
 			g.mu.Lock()
 			g.fresh, g.free = true, true
-			g.spare(time.Now(), false)
+			if g.deserted(time.Now()) {
+				g.spare()
+			}
 			g.mu.Unlock()
 			look = true
 		}
@@ -299,7 +302,7 @@ func (g *group) leave(broken error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	g.mu.Lock()
-	g.spare(time.Now(), true)
+	g.spare()
 	e := errands{acks: g.acks, backs: g.backs}
 	g.mu.Unlock()
 	node, err := g.stream.node(ctx, g.keys.stream)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/events"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/events/stream"
@@ -46,17 +47,31 @@ func TestConformanceOfSeveral(t *testing.T) {
 	streamtest.Run(t, &spread{Stream: open(t, shared(t)), others: []*Stream{open(t, shared(t)), open(t, shared(t))}})
 }
 
-// openCluster is a stream in a cluster of one server.
+// openCluster is a stream in a cluster of three servers.
 func openCluster(t *testing.T) *Stream {
 	t.Helper()
-	server, _ := own(t, "--cluster-enabled", "yes")
-	one := command(t, server)
-	require.NoError(t, one.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-	require.Eventually(t, func() bool {
-		info, err := one.ClusterInfo(t.Context()).Result()
-		return err == nil && strings.Contains(info, "cluster_state:ok")
-	}, 20*time.Second, 20*time.Millisecond)
-	return open(t, configOf(t, "redis+cluster://"+server.Host()))
+	const servers, slots = 3, 16384
+	var nodes []*redis.Client
+	first := ""
+	for i := range servers {
+		server, _ := own(t, "--cluster-enabled", "yes")
+		node := command(t, server)
+		nodes = append(nodes, node)
+		require.NoError(t, node.Do(t.Context(), "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err())
+		require.NoError(t, node.ClusterAddSlotsRange(t.Context(), i*slots/servers, (i+1)*slots/servers-1).Err())
+		if first == "" {
+			first = server.Host()
+			continue
+		}
+		require.NoError(t, nodes[0].ClusterMeet(t.Context(), "127.0.0.1", strconv.Itoa(server.Port())).Err())
+	}
+	for _, node := range nodes {
+		require.Eventually(t, func() bool {
+			info, err := node.ClusterInfo(t.Context()).Result()
+			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_size:3")
+		}, 20*time.Second, 20*time.Millisecond)
+	}
+	return open(t, configOf(t, "redis+cluster://"+first))
 }
 
 func TestConformanceOfCluster(t *testing.T) {
@@ -64,10 +79,34 @@ func TestConformanceOfCluster(t *testing.T) {
 	streamtest.Run(t, openCluster(t))
 }
 
+// All processes say the same epoch, whatever they publish to.
+func TestEpochOfCluster(t *testing.T) {
+	t.Parallel()
+	one := openCluster(t)
+	other := open(t, one.config)
+	epochs := make(map[string]bool)
+	for range 20 {
+		for _, s := range []*Stream{one, other} {
+			for _, batch := range [][]*events.Event{numbered(newMember(), 0, 1), append(numbered(newMember(), 0, 1), numbered(newMember(), 0, 1)...), nil} {
+				epoch, err := s.PublishBatch(t.Context(), batch)
+				require.NoError(t, err)
+				epochs[epoch] = true
+			}
+		}
+	}
+	require.Len(t, epochs, 1)
+}
+
+// When the master is killed, all goes on with its replica, and the epoch says that something may be gone.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	server, _ := own(t)
+	replica, _ := own(t, "--replicaof", "127.0.0.1", strconv.Itoa(server.Port()))
 	host := sentinelOf(t, server)
+	require.Eventually(t, func() bool {
+		info, err := command(t, replica).Info(t.Context(), "replication").Result()
+		return err == nil && field(info, "master_link_status") == "up"
+	}, 20*time.Second, 50*time.Millisecond)
 	s := open(t, configOf(t, "redis+sentinel://"+host+"/main"))
 	publish(t, s, "topic", 0, 10)
 	sub := subscribe(t, s, stream.Options{Topic: "topic", Group: "g"})
@@ -76,6 +115,31 @@ func TestSentinel(t *testing.T) {
 
 	_, err := OpenStream(configOf(t, "redis+sentinel://"+host+"/another"))
 	require.ErrorContains(t, err, "MICRO_REDIS_ADDRESS")
+
+	ch, err := s.Consume("topic", consumeFrom(t.Context())...)
+	require.NoError(t, err)
+	before, err := s.PublishBatch(t.Context(), nil)
+	require.NoError(t, err)
+	// So that the replica has what was acknowledged, and the Sentinel knows the replica.
+	require.NoError(t, s.client.Do(t.Context(), "WAIT", 1, 10000).Err())
+	watch := sentinelClient(t, host)
+	require.Eventually(t, func() bool {
+		all, err := watch.Replicas(t.Context(), "main").Result()
+		return err == nil && len(all) == 1 && all[0]["flags"] == "slave" && all[0]["master-link-status"] == "ok"
+	}, 30*time.Second, 100*time.Millisecond)
+	require.NoError(t, server.Kill())
+	after := ""
+	require.Eventually(t, func() bool {
+		after, err = s.PublishBatch(t.Context(), numbered("topic", 10, 1))
+		return err == nil
+	}, 30*time.Second, 100*time.Millisecond)
+	require.NotEqual(t, before, after)
+	for e := range ch {
+		require.NoError(t, e.Ack())
+		if string(e.Payload) == "10" {
+			break
+		}
+	}
 }
 
 // Two members in different processes share what there is, and each gets what the other one leaves behind.

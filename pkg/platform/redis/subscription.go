@@ -59,7 +59,7 @@ func (s *Stream) Subscribe(ctx context.Context, options stream.Options) (stream.
 // join makes a member of a group that has others here, or of one that begins here with it.
 func (s *Stream) join(ctx context.Context, options stream.Options) (*subscription, error) {
 	sub := &subscription{
-		options: options, items: make(map[uint64]*item), asked: time.Now(),
+		options: options, items: make(map[uint64]*item),
 		more: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	k := keysOf(options.Topic)
