@@ -1,0 +1,32 @@
+package kubernetes
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// ending is what has to be done after the last test, in the opposite order.
+var ending []func() error
+
+func atEnd(f func() error) { ending = append(ending, f) }
+
+func TestMain(m *testing.M) {
+	before := goleak.IgnoreCurrent() // what Micro's packages start when they are imported
+	code := m.Run()
+	for i := len(ending) - 1; i >= 0; i-- {
+		if err := ending[i](); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	// Micro's memory registries, which the servers of tests register at, never end.
+	registries := goleak.IgnoreAnyFunction("github.com/micro/micro/v3/service/registry/memory.(*Registry).ttlPrune")
+	if err := goleak.Find(before, registries); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
