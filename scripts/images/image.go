@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/m3o/backend/pkg/platform/kubernetes/static"
 )
 
 const (
@@ -49,7 +51,7 @@ type object = map[string]any
 
 // write writes the image and returns the digest of its manifest, by which a registry knows it, and the bytes of its layer.
 func (i image) write(file string) (digest string, size int, err error) {
-	if err := requireStatic(i.binary); err != nil {
+	if err := static.Check(i.binary); err != nil {
 		return "", 0, err
 	}
 	layer, content, err := i.layer()

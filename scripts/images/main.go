@@ -13,7 +13,6 @@ package main
 
 import (
 	"cmp"
-	"debug/elf"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +21,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"github.com/m3o/backend/pkg/platform/kubernetes/static"
 )
 
 func main() {
@@ -66,15 +67,13 @@ func run(dir, tag string, services []string) error {
 	return nil
 }
 
-// build builds static binaries into a directory. SQLite is C, so that the C library is linked as well: its own resolver of
-// names and users, which would load libraries when it runs, is left to Go's, and so are SQLite's extensions.
+// build builds static binaries into a directory, the same ones whenever and wherever that is.
 func build(dir string, packages []string) error {
 	if runtime.GOOS != "linux" {
 		return errors.New("images are built on Linux: SQLite is compiled by the C compiler of the machine")
 	}
 	args := slices.Concat([]string{
-		"build", "-trimpath", "-tags", "netgo,osusergo,sqlite_omit_load_extension",
-		"-ldflags", `-s -w -buildid= -linkmode external -extldflags "-static -Wl,--build-id=none"`,
+		"build", "-trimpath", "-tags", static.Tags, "-ldflags", static.Flags + " -buildid= -B none",
 		"-o", dir + string(filepath.Separator),
 	}, packages)
 	cmd := exec.Command("go", args...) //nolint:gosec,noctx // who calls it names packages of this repository; it ends by itself
@@ -96,19 +95,4 @@ func authorities() ([]byte, error) {
 		}
 	}
 	return nil, errors.New("no certificates of authorities were found: install ca-certificates, or name the file in SSL_CERT_FILE")
-}
-
-// requireStatic returns an error for a binary that needs anything else of a file system to run.
-func requireStatic(binary string) error {
-	f, err := elf.Open(binary)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-			return errors.New("it is linked dynamically, and there is nothing in the image to link it with")
-		}
-	}
-	return nil
 }

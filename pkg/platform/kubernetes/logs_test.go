@@ -31,7 +31,7 @@ func standIn(t *testing.T, handle http.HandlerFunc) *Runtime {
 			Address: server.URL, Authority: authority, Namespace: "here",
 			Token: func() (string, error) { tokens++; return fmt.Sprint("token-", tokens), nil },
 		},
-		Image: "x", Binaries: NewBlobs(newMemory()), Env: func(bool) []string { return nil },
+		Image: "x", Binaries: NewBlobs(newMemory(), anything), Env: func(bool) []string { return nil },
 		Credentials: func(string, string, bool) runtime.Credentials { return runtime.Credentials{} },
 		Verify:      func() ([]byte, error) { return nil, nil },
 	})

@@ -1,8 +1,10 @@
 package kubernetes
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,7 +15,14 @@ var ending []func() error
 
 func atEnd(f func() error) { ending = append(ending, f) }
 
+// startEnv makes the test's own binary what a pod runs, with what it says as arguments.
+const startEnv = "TEST_KUBERNETES_START"
+
 func TestMain(m *testing.M) {
+	if args := os.Getenv(startEnv); args != "" {
+		fmt.Println(Command(context.Background(), strings.Fields(args))) // it returns only when it fails
+		os.Exit(1)
+	}
 	before := goleak.IgnoreCurrent() // what Micro's packages start when they are imported
 	code := m.Run()
 	for i := len(ending) - 1; i >= 0; i-- {

@@ -28,7 +28,7 @@ const namespace = "micro-services"
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{server: cluster(t), blobs: NewBlobs(newMemory()), verify: `{"keys":[]}`}
+	f := &fixture{server: cluster(t), blobs: NewBlobs(newMemory(), anything), verify: `{"keys":[]}`}
 	var err error
 	f.source, err = f.blobs.Write(strings.NewReader("a binary"))
 	require.NoError(t, err)
