@@ -221,12 +221,12 @@ func replaceActions(app *cli.App) {
 			c.Action = platform.Serve
 		case "run":
 			c.Action, c.Usage, c.Description = run, "Build and run a service: micro run ./customers", explain
-			c.Flags = append(runFlags(c.Flags, "name", "args", "env_vars", "metadata", "force"), &cli.BoolFlag{
+			c.Flags = append(runFlags(c.Flags, "name", "args", "env_vars", "metadata", "force"), staticFlag, &cli.BoolFlag{
 				Name: runtime.Sold, Usage: "Give the service no power over the platform: its calls are sold, its code is somebody else's",
 			})
 		case "update":
 			c.Action, c.Usage, c.Description = update, "Build a running service anew and restart it: micro update ./customers", explain
-			c.Flags = runFlags(c.Flags, "name")
+			c.Flags = append(runFlags(c.Flags, "name"), staticFlag)
 		case "kill":
 			c.Action, c.Usage, c.Description = kill, "Stop a service and forget it: micro kill customers", ""
 			c.Flags = nil

@@ -12,10 +12,17 @@ import (
 	"github.com/micro/micro/v3/service/runtime"
 	"github.com/urfave/cli/v2"
 
+	"github.com/m3o/backend/pkg/platform/kubernetes/static"
 	"github.com/m3o/backend/pkg/platform/launch"
 	embedded "github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 )
+
+// staticFlag is for a platform on Kubernetes, whose pods have none of the libraries of this machine.
+var staticFlag = &cli.BoolFlag{
+	Name: "static", EnvVars: []string{"MICRO_STATIC"},
+	Usage: "Link the binary statically (on Linux): the platform runs on Kubernetes and not on this machine",
+}
 
 // run is `micro run ./customers`: build in place, hand over, done.
 func run(ctx *cli.Context) error { return launchAll(ctx, false) }
@@ -54,7 +61,11 @@ func launchAll(ctx *cli.Context, isUpdate bool) error {
 	for _, s := range services {
 		fmt.Fprintf(os.Stderr, "building %s\n", s.Name)
 	}
-	binaries, err := launch.Build(stop, services, dir, os.Stderr)
+	var flags []string
+	if ctx.Bool(staticFlag.Name) {
+		flags = []string{"-tags", static.Tags, "-ldflags", static.Flags}
+	}
+	binaries, err := launch.Build(stop, services, dir, os.Stderr, flags...)
 	if stop.Err() != nil {
 		return errors.New("stopped; nothing was changed")
 	}

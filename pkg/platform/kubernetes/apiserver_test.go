@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/m3o/backend/pkg/platform/engine"
 	"github.com/m3o/backend/pkg/platform/launch"
@@ -39,30 +38,10 @@ type apiServer struct {
 
 // shared is started once: it takes seconds. Tests use namespaces of their own, or only read what all have applied.
 var shared struct {
-	once    sync.Once
-	server  *apiServer
-	err     error
-	dir     string
-	stopped []func() error
-}
-
-func TestMain(m *testing.M) {
-	before := goleak.IgnoreCurrent() // what Micro's packages start when they are imported
-	code := m.Run()
-	for _, stop := range shared.stopped {
-		if err := stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-	}
-	if shared.dir != "" {
-		_ = os.RemoveAll(shared.dir)
-	}
-	if err := goleak.Find(before); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	once   sync.Once
+	server *apiServer
+	err    error
+	dir    string
 }
 
 // cluster returns the server with the manifests applied.
@@ -91,11 +70,12 @@ func startAPIServer(ctx context.Context) (_ *apiServer, err error) {
 		return nil, err
 	}
 	shared.dir = dir
+	atEnd(func() error { return os.RemoveAll(dir) })
 	etcd, err := engine.Etcd(ctx, engine.Config{Dir: filepath.Join(dir, "etcd")})
 	if err != nil {
 		return nil, err
 	}
-	shared.stopped = append(shared.stopped, etcd.Stop)
+	atEnd(etcd.Stop)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
@@ -132,12 +112,12 @@ func startAPIServer(ctx context.Context) (_ *apiServer, err error) {
 	}
 	ended := make(chan struct{})
 	go func() { _ = server.Wait(); close(ended) }()
-	shared.stopped = append([]func() error{func() error {
+	atEnd(func() error {
 		// It waits a minute for those who watch; nobody needs it to.
-		_ = server.Process.Signal(syscall.SIGKILL)
+		_ = server.Process.Signal(syscall.SIGKILL) // it may have ended
 		<-ended
 		return nil
-	}}, shared.stopped...)
+	})
 
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/micro/micro/v3/service/logger"
 	"github.com/micro/micro/v3/service/store"
 
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/platform/runtime"
 )
 
@@ -22,6 +24,8 @@ const blobsNamespace = "binaries"
 type Blobs struct {
 	store store.BlobStore
 	clock func() time.Time
+	// accept returns why a file is no binary that can be run; nil for any that can.
+	accept func(file string) error
 
 	mu sync.Mutex
 	// unused has since when a binary is not referred to. A process that starts has seen none before.
@@ -30,9 +34,9 @@ type Blobs struct {
 
 var _ runtime.Keeper = (*Blobs)(nil)
 
-// NewBlobs returns a Blobs.
-func NewBlobs(blobs store.BlobStore) *Blobs {
-	return &Blobs{store: blobs, clock: time.Now, unused: make(map[string]time.Time)}
+// NewBlobs returns a Blobs that keeps what accept returns nil for; the error is for whoever has uploaded it.
+func NewBlobs(blobs store.BlobStore, accept func(file string) error) *Blobs {
+	return &Blobs{store: blobs, clock: time.Now, accept: accept, unused: make(map[string]time.Time)}
 }
 
 // Write implements runtime.Keeper. What is uploaded is kept on disk first: what its name in the store is shows at its end.
@@ -41,7 +45,14 @@ func (b *Blobs) Write(r io.Reader) (source string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, os.Remove(draft)) }()
+	defer func() {
+		if failure := os.Remove(draft); failure != nil { // what was kept is kept
+			logger.Warnf("What was uploaded is left in a file: %v", failure)
+		}
+	}()
+	if err := b.accept(draft); err != nil {
+		return "", kinds.Invalid("data", "%v", err)
+	}
 	f, err := os.Open(draft) //nolint:gosec // it was just made
 	if err != nil {
 		return "", fmt.Errorf("keep a binary: %w", err)

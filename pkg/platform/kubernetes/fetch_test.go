@@ -3,9 +3,11 @@ package kubernetes
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +24,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/auth/token"
+	kinds "github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/platform/kubernetes/static"
 	"github.com/m3o/backend/pkg/platform/runtime"
+	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/service/servicetest"
 )
 
@@ -31,6 +36,9 @@ type memory struct {
 	mu    sync.Mutex
 	blobs map[string][]byte
 }
+
+// anything is a binary for these tests.
+func anything(string) error { return nil }
 
 func newMemory() *memory { return &memory{blobs: make(map[string][]byte)} }
 
@@ -125,7 +133,7 @@ func be(t *testing.T, id, secret string) {
 
 func TestServiceFetchesItsBinary(t *testing.T) {
 	store := newMemory()
-	blobs := NewBlobs(store)
+	blobs := NewBlobs(store, anything)
 	binary := bytes.Repeat([]byte("a binary of more than one message\n"), 100_000)
 	source, err := blobs.Write(bytes.NewReader(binary))
 	require.NoError(t, err)
@@ -161,7 +169,7 @@ func TestServiceFetchesItsBinary(t *testing.T) {
 
 func TestServiceFetchesNothingElse(t *testing.T) {
 	memory := newMemory()
-	blobs := NewBlobs(memory)
+	blobs := NewBlobs(memory, anything)
 	source, err := blobs.Write(strings.NewReader("its own"))
 	require.NoError(t, err)
 	other, err := blobs.Write(strings.NewReader("somebody else's"))
@@ -205,10 +213,31 @@ func TestServiceFetchesNothingElse(t *testing.T) {
 	})
 }
 
+// A pod becomes the service: the same process, with its arguments and its environment.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	const script = "#!/bin/sh\necho \"$$ $GREETING $*\"\n"
+	dir := t.TempDir()
+	name, source, err := runtime.Draft(dir, strings.NewReader(script))
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
+	require.NoError(t, os.Rename(name, filepath.Join(dir, "bin", runtime.Digest(source))))
+	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // the test's own
+	cmd.Env = []string{
+		startEnv + "=start " + source + " -- --flag value", "GREETING=hello", state.Env + "=" + dir,
+		state.ServersEnv + "=%s.invalid:1", "HOME=" + dir,
+	}
+	out := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start())
+	require.NoError(t, cmd.Wait(), "%s", out)
+	require.Equal(t, fmt.Sprintf("%d hello --flag value\n", cmd.Process.Pid), out.String())
+}
+
 func TestBlobs(t *testing.T) {
 	t.Parallel()
 	store := newMemory()
-	b := NewBlobs(store)
+	b := NewBlobs(store, anything)
 	now := time.Now()
 	b.clock = func() time.Time { return now }
 	first, err := b.Write(strings.NewReader("first"))
@@ -219,7 +248,10 @@ func TestBlobs(t *testing.T) {
 	second, err := b.Write(strings.NewReader("second"))
 	require.NoError(t, err)
 	_, err = b.Write(strings.NewReader(""))
-	require.True(t, runtime.IsRefused(err))
+	require.Equal(t, kinds.KindInvalid, kinds.KindOf(err))
+	_, err = NewBlobs(store, static.Check).Write(strings.NewReader("#!/bin/sh"))
+	require.ErrorContains(t, err, "data: it is not a binary of Linux")
+	require.Equal(t, kinds.KindInvalid, kinds.KindOf(err))
 	require.NoError(t, b.Check(first))
 	require.ErrorContains(t, b.Check("binary://"+strings.Repeat("ab", 32)), "there is no such binary")
 	require.ErrorContains(t, b.Check("binary://"), "expected the reference")
@@ -233,7 +265,7 @@ func TestBlobs(t *testing.T) {
 	require.NoError(t, b.Check(second))
 
 	// Another process has not seen since when it is not used.
-	other := NewBlobs(store)
+	other := NewBlobs(store, anything)
 	other.clock = b.clock
 	require.NoError(t, other.Retain(nil))
 	require.NoError(t, b.Check(second))

@@ -141,7 +141,7 @@ func (p plan) pod() object {
 		env = append(env, object{"name": name, "valueFrom": object{"secretKeyRef": object{"name": p.rec.Name, "key": name}}})
 	}
 	return object{
-		"automountServiceAccountToken": false, "enableServiceLinks": false,
+		"serviceAccountName": "service", "automountServiceAccountToken": false, "enableServiceLinks": false,
 		"terminationGracePeriodSeconds": grace,
 		"securityContext": object{
 			"runAsNonRoot": true, "runAsUser": user, "runAsGroup": user, "fsGroup": user,

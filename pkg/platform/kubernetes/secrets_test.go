@@ -16,8 +16,8 @@ import (
 	"github.com/m3o/backend/pkg/platform/runtime"
 )
 
-// namespace makes one with what the manifests have for secrets in it.
-func (s *apiServer) namespace(t *testing.T, name string) {
+// make makes a namespace with what the manifests have for secrets in it.
+func (s *apiServer) make(t *testing.T, name string) {
 	t.Helper()
 	s.must(t, "create", "namespace", name)
 	for _, kind := range []string{"serviceaccount", "role", "rolebinding"} {
@@ -53,7 +53,7 @@ func (s *apiServer) data(t *testing.T, namespace string) map[string]map[string][
 
 func TestSecretsAreMadeOnce(t *testing.T) {
 	s := cluster(t)
-	s.namespace(t, "once")
+	s.make(t, "once")
 	job := s.account(t, "once", "secrets", "once")
 	made, err := CreateSecrets(t.Context(), job)
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 
 func TestSecretsAtOnce(t *testing.T) {
 	s := cluster(t)
-	s.namespace(t, "at-once")
+	s.make(t, "at-once")
 	job := s.account(t, "at-once", "secrets", "at-once")
 	made := make(chan []string, 4)
 	failed := make(chan error, cap(made))
@@ -129,7 +129,7 @@ func TestSecretsAtOnce(t *testing.T) {
 
 func TestSecretsAreForTheJobAlone(t *testing.T) {
 	s := cluster(t)
-	s.namespace(t, "alone")
+	s.make(t, "alone")
 	s.must(t, "-n", "alone", "create", "serviceaccount", "foreign")
 	for name, who := range map[string]Cluster{
 		"another account of the namespace": s.account(t, "alone", "foreign", "alone"),

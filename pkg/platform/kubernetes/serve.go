@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/auth/token"
+	"github.com/m3o/backend/pkg/platform/kubernetes/static"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/service"
@@ -47,7 +49,8 @@ func Serve(*cli.Context) error {
 		return fmt.Errorf("%s: %w", runtime.CredentialsEnv, err)
 	}
 	srv := service.Core("runtime")
-	blobs := NewBlobs(store.DefaultBlobStore)
+	profile.Observe(srv)
+	blobs := NewBlobs(store.DefaultBlobStore, static.Check)
 	r, err := New(Config{
 		Cluster: cluster, Image: os.Getenv(ImageEnv), Binaries: blobs, Env: serviceEnv,
 		Credentials: func(service, version string, sold bool) runtime.Credentials {

@@ -86,8 +86,9 @@ func RemoveBuildDirs(parent string) error {
 }
 
 // Build builds services, all at once, into dir and returns the paths of their binaries in the same order. What the
-// compiler has to say goes to output. When ctx ends, so do the compilers, and the error is the context's cause.
-func Build(ctx context.Context, services []Service, dir string, output io.Writer) ([]string, error) {
+// compiler has to say goes to output. When ctx ends, so do the compilers, and the error is the context's cause. The flags are
+// for `go build`.
+func Build(ctx context.Context, services []Service, dir string, output io.Writer, flags ...string) ([]string, error) {
 	if err := checkTools(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func Build(ctx context.Context, services []Service, dir string, output io.Writer
 		if err != nil {
 			return nil, fmt.Errorf("make a directory to build in: %w", err)
 		}
-		args := []string{"build", "-o", out + string(filepath.Separator)}
+		args := append([]string{"build", "-o", out + string(filepath.Separator)}, flags...)
 		for _, i := range members {
 			args = append(args, services[i].Dir)
 			binaries[i] = filepath.Join(out, filepath.Base(services[i].Dir))

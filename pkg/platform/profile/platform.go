@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/micro/micro/v3/service/broker"
-	memorybroker "github.com/micro/micro/v3/service/broker/memory"
 	"github.com/micro/micro/v3/service/registry"
 	"github.com/micro/micro/v3/service/store"
 	"golang.org/x/sync/errgroup"
@@ -78,7 +77,18 @@ func openStore() (store.Store, store.BlobStore, error) {
 	return db.Store(), db.Blobs(), nil
 }
 
-func openBroker() (broker.Broker, error) { return memorybroker.NewBroker(), nil }
+func openBroker() (broker.Broker, error) {
+	config, err := redis.ReadConfig()
+	if err != nil {
+		return nil, err
+	}
+	b, err := redis.OpenBroker(config)
+	if err != nil {
+		return nil, err
+	}
+	opened.add(engine{"redis", b.Check, b.Close})
+	return b, nil
+}
 
 // platformStream opens the event stream in Redis.
 func platformStream() (Stream, error) {

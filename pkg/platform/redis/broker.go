@@ -56,8 +56,20 @@ type brokerTopic struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// NewBroker returns a broker that uses a client, which is its caller's to close after the broker.
-func NewBroker(client redis.UniversalClient) *Broker {
+// OpenBroker connects to the servers, and returns a broker that can be used, and has to be closed.
+func OpenBroker(config Config) (*Broker, error) {
+	client, err := config.connect()
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	b := newBroker(client)
+	if err := b.Connect(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+func newBroker(client redis.UniversalClient) *Broker {
 	return &Broker{client: client, options: broker.Options{Context: context.Background()}, topics: make(map[string]*brokerTopic)}
 }
 
@@ -123,7 +135,10 @@ func (b *Broker) silence() error {
 	return err
 }
 
-// Close ends all subscriptions, and waits for the handlers that are running.
+// Check asks Redis for a sign of life, for health checks.
+func (b *Broker) Check(ctx context.Context) error { return b.client.Ping(ctx).Err() }
+
+// Close ends all subscriptions, waits for the handlers that are running, and leaves Redis.
 func (b *Broker) Close() error {
 	b.mu.Lock()
 	err := b.silence()
@@ -135,7 +150,7 @@ func (b *Broker) Close() error {
 	}
 	b.mu.Unlock()
 	b.wg.Wait()
-	return err
+	return errors.Join(err, b.client.Close())
 }
 
 // Publish tells the subscribers that there are.

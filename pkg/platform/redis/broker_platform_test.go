@@ -6,12 +6,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/micro/micro/v3/service/broker"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -22,13 +20,11 @@ import (
 // openBroker opens a broker of a server until the test ends.
 func openBroker(t testing.TB, address string) *Broker {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(address, "redis://"), Protocol: 2, ContextTimeoutEnabled: true, MaxRetries: -1})
-	b := NewBroker(client)
-	require.NoError(t, b.Connect())
-	t.Cleanup(func() {
-		require.NoError(t, b.Close())
-		require.NoError(t, client.Close())
-	})
+	config, err := ParseConfig(address)
+	require.NoError(t, err)
+	b, err := OpenBroker(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
 }
 

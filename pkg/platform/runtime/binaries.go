@@ -23,14 +23,14 @@ const maxBinary = 1 << 30
 
 // What Write refuses.
 var (
-	errEmpty    = errors.New("the binary is empty")
-	errTooLarge = errors.New("the binary is larger than 1 GiB")
+	errEmpty    = kinds.Invalid("data", "the binary is empty")
+	errTooLarge = kinds.Invalid("data", "the binary is larger than 1 GiB")
 )
 
 // Keeper keeps the binaries of services, each once, under its SHA-256.
 type Keeper interface {
 	// Write keeps what it reads and returns the reference under which it is known from now on. The same bytes have the same
-	// reference. What is not to be kept is an error that IsRefused knows.
+	// reference. What is not to be kept is an error of the kind Invalid.
 	Write(r io.Reader) (source string, err error)
 	// Check tells whether a binary is there: with a kind of error for the caller when it is not.
 	Check(source string) error
@@ -43,9 +43,6 @@ type Keeper interface {
 type Binaries struct{ Dir string }
 
 var _ Keeper = Binaries{}
-
-// IsRefused tells whether a binary was not kept because of what it is.
-func IsRefused(err error) bool { return errors.Is(err, errEmpty) || errors.Is(err, errTooLarge) }
 
 // Write implements Keeper.
 func (b Binaries) Write(r io.Reader) (source string, err error) {

@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/m3o/backend/pkg/auth/token"
+	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
@@ -138,8 +139,8 @@ type Source struct{ Binaries Keeper }
 func (s *Source) Upload(_ context.Context, stream pb.Source_UploadStream) error {
 	const endpoint = "runtime.Source.Upload"
 	source, err := s.Binaries.Write(&uploadReader{stream: stream})
-	if IsRefused(err) {
-		return errors.BadRequest(endpoint, "data: %v", err)
+	if refused, ok := stderrors.AsType[*kinds.Error](err); ok && refused.Kind == kinds.KindInvalid {
+		return errors.BadRequest(endpoint, "%s", refused)
 	}
 	if err != nil {
 		logger.Errorf("Upload failed: %v", err)
