@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,9 +9,9 @@ import (
 
 	memorybroker "github.com/micro/micro/v3/service/broker/memory"
 	memoryregistry "github.com/micro/micro/v3/service/registry/memory"
-	"github.com/micro/micro/v3/service/store"
 	"github.com/micro/micro/v3/service/store/file"
 
+	"github.com/m3o/backend/pkg/platform/files"
 	"github.com/m3o/backend/pkg/platform/jetstream"
 	"github.com/m3o/backend/pkg/platform/state"
 )
@@ -20,11 +19,7 @@ import (
 // openEmbedded opens what needs no outside server: the registry and the broker live in the memory of their core services, each
 // one process, stores are files below the state directory.
 func openEmbedded(service string) (engines, error) {
-	files, err := file.NewBlobStore()
-	if err != nil {
-		return engines{}, fmt.Errorf("open the blob store: %w", err)
-	}
-	e := engines{store: file.NewStore(), blobs: blobs{files}}
+	e := engines{store: file.NewStore(), blobs: files.Blobs{Dir: filepath.Join(state.Dir(), "server", "blobs")}}
 	switch service {
 	case "registry":
 		e.registry = memoryregistry.NewRegistry()
@@ -32,18 +27,6 @@ func openEmbedded(service string) (engines, error) {
 		e.broker = memorybroker.NewBroker()
 	}
 	return e, nil
-}
-
-// blobs is Micro's blob store, for which a namespace that nobody has written to yet is an error.
-type blobs struct{ store.BlobStore }
-
-// List lists the keys of a namespace, none for one that is empty.
-func (b blobs) List(opts ...store.BlobListOption) ([]string, error) {
-	keys, err := b.BlobStore.List(opts...)
-	if errors.Is(err, store.ErrNotFound) {
-		return []string{}, nil
-	}
-	return keys, err
 }
 
 // The environment variables that say how events are kept. They are no configuration, as the events service does not wait
