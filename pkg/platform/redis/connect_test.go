@@ -83,6 +83,25 @@ func TestPasswordIsReplaced(t *testing.T) { //nolint:paralleltest // it sets env
 	}, 10*time.Second, 50*time.Millisecond)
 }
 
+// A user needs no more than the documentation says.
+func TestUser(t *testing.T) {
+	t.Parallel()
+	server, _ := own(t, "--user", "events", "on", ">right", "~micro:events:*", "&micro:events:*", "+@all", "-@admin")
+	config := configOf(t, "redis://events@"+server.Host())
+	config.Endpoint.Password = func() (string, error) { return "right", nil }
+	s := open(t, config)
+	publish(t, s, "topic", 0, 10)
+	sub := subscribe(t, s, stream.Options{Topic: "topic", Group: "g"})
+	tags := receive(t, sub, 0, 10)
+	require.NoError(t, sub.Nack(time.Millisecond, tags[0]))
+	receive(t, sub, 0, 1)
+	require.NoError(t, s.sweepInTurn(t.Context()))
+	require.NoError(t, s.Check(t.Context()))
+	found, err := s.Read("topic")
+	require.NoError(t, err)
+	require.Len(t, found, 10)
+}
+
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	certificate, key := certify(t)

@@ -6,7 +6,7 @@
 //
 // maxmemory-policy noeviction: a server that throws out what it has is refused. appendonly yes: without it, the log warns that
 // a restart loses everything since the last snapshot. A user that may do everything with the keys and channels micro:events:*,
-// and run INFO and scripts: ~micro:* &micro:* +@all -@admin does. The Sentinels are asked without a password.
+// and run INFO and scripts: ~micro:events:* &micro:events:* +@all -@admin does. The Sentinels are asked without a password.
 //
 // # What holds
 //
@@ -37,11 +37,12 @@
 //
 // # Who may be wrong, and for how long
 //
-// A process says every second that it is there. What one had that was killed, others get after 5 to 7 s, or sooner when
-// its AckWait is over. One that could not say so for 5 s may find that it was taken for dead: its subscriptions break, and what
-// they had is repeated. Within these seconds and the time of its next word, two members may have the same event. When the
-// servers were away, nobody is taken for dead for it. Delays of Nacks are kept by the server, and outlive everybody; attempts
-// too. What was on its way to a process that was killed counts as an attempt, though it may never have reached a member.
+// A process says every second that it is there. What one had that was killed, others get after 5 to 7 s, whatever its AckWait:
+// that is measured by the process that has the event. One that could not say so for 5 s may find that it was taken for dead:
+// its subscriptions break, and what they had is repeated. Until it finds out, which takes it a second, two members may have
+// the same event. When the servers were away, nobody is taken for dead for it. Delays of Nacks are kept by the server, and
+// outlive everybody; attempts too. What was on its way to a process that was killed counts as an attempt, though it may never
+// have reached a member.
 //
 // A subscription breaks when a server does not do what it is asked, whatever the reason: a lost connection, a failover, a
 // group that was removed. Its owner subscribes again; Consume does so by itself for a group.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ const (
 	timeout = 10 * time.Second
 	// sweepEvery is how often is looked for what need not be kept.
 	sweepEvery = time.Minute
+	// oldest is the first version of Redis that does all that is asked of it.
+	oldest = 7
 	// checkEvery is how often is looked whether a cluster has other masters.
 	checkEvery = 5 * time.Second
 )
@@ -115,8 +118,10 @@ func suits(ctx context.Context, node *redis.Client) error {
 	if err := evicts(text); err != nil {
 		return err
 	}
-	if version := field(text, "redis_version"); strings.HasPrefix(version, "6.") || len(version) > 1 && version[1] == '.' && version[0] < '6' {
-		return fmt.Errorf("it is of version %s: expected 7.0 or a newer one", version)
+	version := field(text, "redis_version")
+	number, _, _ := strings.Cut(version, ".")
+	if major, err := strconv.Atoi(number); err != nil || major < oldest {
+		return fmt.Errorf("it is of version %s: expected %d.0 or a newer one", version, oldest)
 	}
 	if field(text, "aof_enabled") == "0" {
 		logger.Warnf("Redis at %s has no append-only file: when it ends, all events since its last snapshot are lost, "+
