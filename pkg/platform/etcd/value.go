@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/micro/micro/v3/service/registry"
 )
@@ -44,16 +45,24 @@ func describe(s *registry.Service) ([]byte, error) {
 	return json.Marshal(d) // the keys of maps are sorted
 }
 
+// compressors are reused: each has a megabyte of tables.
+var compressors = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.DefaultCompression)
+	if err != nil {
+		panic(err) // there is such a level
+	}
+	return w
+}}
+
 // compress returns the same bytes for the same text.
 func compress(text []byte) ([]byte, error) {
 	if len(text) == 0 {
 		return nil, nil
 	}
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	w := compressors.Get().(*flate.Writer)
+	defer compressors.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}
