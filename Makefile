@@ -82,7 +82,7 @@ on_platform ?= Story
 .PHONY: test-platform
 test-platform: bin/withengines ## Test engines, services and the story on throwaway servers of etcd, Redis and PostgreSQL (build tag platform)
 	@scripts/timed.sh 'platform tests' bin/withengines \
-		go test -race -count=1 -tags platform -timeout 20m $(flags) $(on_engines)
+		go test -race -count=1 -parallel 8 -tags platform -timeout 20m $(flags) $(on_engines)
 	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
 
