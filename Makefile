@@ -81,7 +81,7 @@ images: need ## Make container images of the platform and of each service below 
 	@scripts/timed.sh 'images' go run ./scripts/images $(services)
 
 .PHONY: platform-deps
-platform-deps: ## Install what test-platform needs (as root on Debian and Ubuntu), or say what is missing
+platform-deps: ## Install what test-platform and test-kubernetes need (as root on Debian and Ubuntu), or say what is missing
 	@scripts/platform-deps.sh
 
 .PHONY: lint

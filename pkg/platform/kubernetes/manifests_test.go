@@ -151,6 +151,15 @@ func secretsOf(t *testing.T, w workload) []string {
 	return slices.Compact(names)
 }
 
+// Where two at once are not safe there are never two, not even while one takes over from another.
+func TestWhoIsAlone(t *testing.T) {
+	s := cluster(t)
+	for _, name := range []string{"auth", "config", "runtime"} {
+		out := s.must(t, "-n", "micro", "get", "deployment", name, "-o", "jsonpath={.spec.replicas} {.spec.strategy.type}")
+		require.Equal(t, "1 Recreate", out, name)
+	}
+}
+
 // Every Service and PodDisruptionBudget has pods, and every one of the platform's pods has both.
 func TestEverythingIsSelected(t *testing.T) {
 	s := cluster(t)
