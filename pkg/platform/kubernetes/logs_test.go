@@ -54,10 +54,10 @@ func TestLogs(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(object{"items": []object{{"metadata": object{"name": "a"}}, {"metadata": object{"name": "b"}}}})
 		case "/api/v1/namespaces/here/pods/a/log", "/api/v1/namespaces/here/pods/b/log":
 			pod := strings.Split(req.URL.Path, "/")[6]
-			fmt.Fprintf(w, "%s first\n%s %s", pod, pod, req.URL.Query().Get("tailLines")) // the rest is an error of the client's
+			_, _ = fmt.Fprintf(w, "%s first\n%s %s", pod, pod, req.URL.Query().Get("tailLines")) // the client sees what is missing
 			if req.URL.Query().Get("follow") == "true" {
-				fmt.Fprintln(w)
-				w.(http.Flusher).Flush() //nolint:errcheck,forcetypeassert // it is one
+				_, _ = fmt.Fprintln(w)
+				w.(http.Flusher).Flush()
 				<-req.Context().Done()
 				stopped <- struct{}{}
 			}
@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 	r := standIn(t, func(w http.ResponseWriter, req *http.Request) {
 		tokens <- req.Header.Get("Authorization")
 		w.WriteHeader(http.StatusConflict)
-		_, _ = w.Write([]byte(<-answers)) // the rest is an error of the client's
+		_, _ = w.Write([]byte(<-answers)) // the client sees what is missing
 	})
 	for i, c := range []struct{ answer, want string }{
 		{`{"kind":"Status","reason":"AlreadyExists","message":"it is there","code":409}`, "kubernetes: it is there"},

@@ -128,7 +128,7 @@ func (p plan) deployment() object {
 func (p plan) checksum() string {
 	hash := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
-		fmt.Fprintf(hash, "%q=%q\n", name, p.env[name]) // a hash takes everything
+		_, _ = fmt.Fprintf(hash, "%q=%q\n", name, p.env[name]) // a hash takes everything
 	}
 	hash.Write(p.verify)
 	return hex.EncodeToString(hash.Sum(nil))

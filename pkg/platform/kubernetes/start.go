@@ -60,7 +60,7 @@ func obtain(ctx context.Context, source, dir string, from origin) (name string, 
 	if err := runtime.CheckSource(source); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // below the state directory
 		return "", fmt.Errorf("make a directory for the binary: %w", err)
 	}
 	name = filepath.Join(dir, runtime.Digest(source))
@@ -116,7 +116,7 @@ func fetch(ctx context.Context, source, name string, from origin) error {
 		return err
 	}
 	if got != source {
-		return errors.Join(errDamaged, os.Remove(draft))
+		return errors.Join(errDamaged, os.Remove(draft)) //nolint:gosec // it was just made
 	}
 	return os.Rename(draft, name)
 }
