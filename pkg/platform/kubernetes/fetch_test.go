@@ -167,6 +167,19 @@ func TestServiceFetchesItsBinary(t *testing.T) {
 	}
 }
 
+// Pods of the former binary run until those of the new one are ready.
+func TestServiceFetchesItsFormerBinary(t *testing.T) {
+	blobs := NewBlobs(newMemory(), anything)
+	former, err := blobs.Write(strings.NewReader("former"))
+	require.NoError(t, err)
+	from := platform(t, blobs, map[string]*record{
+		"weather": {Name: "weather", Version: "latest", Source: "binary://" + strings.Repeat("ab", 32), Former: former},
+	})
+	be(t, "service/weather/latest", "good")
+	_, err = obtain(t.Context(), former, t.TempDir(), from)
+	require.NoError(t, err)
+}
+
 func TestServiceFetchesNothingElse(t *testing.T) {
 	memory := newMemory()
 	blobs := NewBlobs(memory, anything)

@@ -125,14 +125,17 @@ func TestCommand(t *testing.T) {
 // Whatever names a file of the runtime's own pod, or has the password of its role, is not for others.
 func TestServicesGetWhatTheyNeedOfTheEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
-		"MICRO_SERVERS": "%s.micro.svc:8000", "MICRO_PROXY": "proxy.micro.svc:8000", "PGSSLMODE": "verify-full", "MICRO_LOG_LEVEL": "debug",
-		"PGPASSFILE": "must not", "PGPASSWORD": "must not", "HOME": "must not", "MICRO_RUNTIME_CREDENTIALS": "must not",
+		"MICRO_SERVERS": "%s.micro.svc:8000", "MICRO_PROXY": "proxy.micro.svc:8000", "PGSSLMODE": "verify-full",
+		"MICRO_LOG_LEVEL": "debug",
+		"PGPASSFILE":      "must not", "PGPASSWORD": "must not", "HOME": "must not", "MICRO_RUNTIME_CREDENTIALS": "must not",
 		"MICRO_AUTH_SECRET": "must not", "MICRO_POSTGRES_ADDRESS": "must not", "MICRO_IMAGE": "must not",
 	} {
 		t.Setenv(name, value)
 	}
 	ours := strings.Join(serviceEnv(false), "\n")
-	for _, want := range []string{"MICRO_SERVERS=%s.micro.svc:8000", "MICRO_PROXY=proxy.micro.svc:8000", "PGSSLMODE=verify-full", "MICRO_LOG_LEVEL=debug"} {
+	for _, want := range []string{
+		"MICRO_SERVERS=%s.micro.svc:8000", "MICRO_PROXY=proxy.micro.svc:8000", "PGSSLMODE=verify-full", "MICRO_LOG_LEVEL=debug",
+	} {
 		require.Contains(t, ours, want)
 	}
 	require.NotContains(t, ours, "must not")

@@ -49,7 +49,8 @@ func start(ctx context.Context, source string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("start the binary: %w", syscall.Exec(name, slices.Concat([]string{name}, args), os.Environ())) //nolint:gosec // it has been checked
+	err = syscall.Exec(name, slices.Concat([]string{name}, args), os.Environ()) //nolint:gosec // it has been checked
+	return fmt.Errorf("start the binary: %w", err)
 }
 
 // origin is where the two services are that a binary is fetched from.
@@ -118,7 +119,7 @@ func fetch(ctx context.Context, source, name string, from origin) error {
 	if got != source {
 		return errors.Join(errDamaged, os.Remove(draft)) //nolint:gosec // it was just made
 	}
-	return os.Rename(draft, name)
+	return os.Rename(draft, name) //nolint:gosec // one was just made, the other is called by its hash
 }
 
 // login returns a context that calls as the service.
@@ -172,10 +173,11 @@ type build struct {
 // Read sends a service its own binary. That the caller is the service, its policy has seen to.
 func (b build) Read(_ context.Context, req *pb.Service, stream pb.Build_ReadStream) error {
 	rec, err := b.running(req.GetName())
-	if err != nil || rec.Version != req.GetVersion() || rec.Source != req.GetSource() {
+	source := req.GetSource()
+	if err != nil || rec.Version != req.GetVersion() || source == "" || source != rec.Source && source != rec.Former {
 		return runtime.Missing() // and not who else has one
 	}
-	binary, err := b.blobs.Read(rec.Source)
+	binary, err := b.blobs.Read(source)
 	if err != nil {
 		return err
 	}
