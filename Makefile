@@ -96,7 +96,7 @@ images: need ## Make container images of the platform and of each service below 
 	@scripts/timed.sh 'images' go run ./scripts/images $(services)
 
 .PHONY: platform-deps
-platform-deps: ## Install what platform and test-platform need (as root on Debian and Ubuntu), or say what is missing
+platform-deps: ## Install what platform, test-platform and test-kubernetes need (as root on Debian and Ubuntu), or say what is missing
 	@scripts/platform-deps.sh
 
 .PHONY: lint

@@ -1,6 +1,6 @@
 #!/bin/sh
-# platform-deps.sh: installs what `make platform` and `make test-platform` need beside Go: the programs of etcd, Redis and
-# PostgreSQL, no running server. As root on Debian or Ubuntu; elsewhere it names what is missing.
+# platform-deps.sh: installs what `make platform`, `make test-platform` and `make test-kubernetes` need beside Go: the programs
+# of etcd, Redis and PostgreSQL, no running server. As root on Debian or Ubuntu; elsewhere it names what is missing.
 set -eu
 
 missing() {

@@ -52,7 +52,7 @@ func run(dir, tag string, services []string) error {
 	if err := build(tmp, packages); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // images are no secret
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, name := range slices.Concat([]string{"micro"}, services) {
@@ -76,7 +76,7 @@ func build(dir string, packages []string) error {
 		"build", "-trimpath", "-tags", static.Tags, "-ldflags", static.Flags + " -buildid= -B none",
 		"-o", dir + string(filepath.Separator),
 	}, packages)
-	cmd := exec.Command("go", args...) //nolint:gosec,noctx // who calls it names packages of this repository; it ends by itself
+	cmd := exec.Command("go", args...) //nolint:noctx // it ends by itself
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -45,7 +45,7 @@ func startStock(ps *process.Group, ids *identities) (*process.Process, error) {
 		return nil, err
 	}
 	env := []string{
-		"MICRO_PROFILE=service", "MICRO_NAMESPACE=" + namespace.DefaultNamespace, registryEnv + "=" + reg.Address,
+		"MICRO_PROFILE=service", "MICRO_SERVICES_NAMESPACE=" + namespace.DefaultNamespace, registryEnv + "=" + reg.Address,
 		"MICRO_AUTH_ID=trusted-latest", "MICRO_AUTH_SECRET=" + ids.token,
 	}
 	keys := []string{privateKeyEnv + "=" + ids.private, "MICRO_AUTH_PUBLIC_KEY=" + ids.public}

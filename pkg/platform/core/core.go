@@ -43,10 +43,12 @@ func Action(name string) cli.ActionFunc {
 // services are the core services, each with what registers its handlers.
 var services = map[string]func(*service.Service) error{
 	"registry": func(srv *service.Service) error {
-		return registrypb.RegisterRegistryHandler(srv.Server(), &registration{&registryhandler.Registry{
+		r := newRegistration(&registryhandler.Registry{
 			ID:    srv.Server().Options().Id,
 			Event: microservice.NewEvent("registry.events"),
-		}})
+		})
+		srv.OnStopping(r.end)
+		return registrypb.RegisterRegistryHandler(srv.Server(), r)
 	},
 	"broker": func(srv *service.Service) error {
 		return errors.Join(

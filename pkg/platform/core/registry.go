@@ -1,12 +1,17 @@
 package core
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net"
+	"sync"
 
 	pb "github.com/micro/micro/v3/proto/registry"
 	"github.com/micro/micro/v3/service/context/metadata"
+	"github.com/micro/micro/v3/service/registry"
 	"github.com/micro/micro/v3/service/registry/handler"
+	"github.com/micro/micro/v3/service/registry/util"
 
 	"github.com/m3o/backend/pkg/auth"
 	kinds "github.com/m3o/backend/pkg/errors"
@@ -14,8 +19,45 @@ import (
 	"github.com/m3o/backend/pkg/service/direct"
 )
 
-// registration is Micro's handler of the registry, which believes whatever a service says of itself.
-type registration struct{ *handler.Registry }
+// registration is Micro's handler of the registry, which believes whatever a service says of itself, and goes on watching for
+// those who have gone.
+type registration struct {
+	*handler.Registry
+	done context.Context //nolint:containedctx // ends when the service stops
+	end  context.CancelFunc
+}
+
+func newRegistration(h *handler.Registry) *registration {
+	r := &registration{Registry: h}
+	r.done, r.end = context.WithCancel(context.Background()) //nolint:gosec // the service calls end when it stops
+	return r
+}
+
+// Watch tells of changes until the caller goes or the service stops.
+func (r *registration) Watch(ctx context.Context, req *pb.WatchRequest, rpc pb.Registry_WatchStream) error {
+	domain := cmp.Or(req.GetOptions().GetDomain(), registry.DefaultDomain)
+	w, err := registry.DefaultRegistry.Watch(registry.WatchService(req.Service), registry.WatchDomain(domain))
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	var once sync.Once
+	stop := func() { once.Do(w.Stop) }
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
+	defer context.AfterFunc(r.done, stop)()
+	for {
+		next, err := w.Next()
+		if ctx.Err() != nil || r.done.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+		if err := rpc.Send(&pb.Result{Action: next.Action, Service: util.ToProto(next.Service)}); err != nil {
+			return err
+		}
+	}
+}
 
 // Register registers a service for as long as one that was killed may be taken for alive, and marks the nodes of one that is
 // sold. Such a one can be reached only where it came from, or the platform would call any address for it.

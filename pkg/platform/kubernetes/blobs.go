@@ -53,7 +53,7 @@ func (b *Blobs) Write(r io.Reader) (source string, err error) {
 	if err := b.accept(draft); err != nil {
 		return "", kinds.Invalid("data", "%v", err)
 	}
-	f, err := os.Open(draft) //nolint:gosec // it was just made
+	f, err := os.Open(draft)
 	if err != nil {
 		return "", fmt.Errorf("keep a binary: %w", err)
 	}

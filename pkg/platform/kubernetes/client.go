@@ -59,7 +59,7 @@ func ClusterOfPod(namespace string) (Cluster, error) {
 // TokenFile reads a token from a file.
 func TokenFile(name string) func() (string, error) {
 	return func() (string, error) {
-		text, err := os.ReadFile(name) //nolint:gosec // whoever makes the Cluster names it
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return "", fmt.Errorf("read the token of the ServiceAccount: %w", err)
 		}
@@ -94,7 +94,7 @@ func newClient(cluster Cluster) (*client, error) {
 	if !pool.AppendCertsFromPEM(authority) {
 		return nil, fmt.Errorf("read the certificates of the cluster: there is none in %s", cluster.Authority)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // it is one
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	transport.Proxy = nil // the cluster is never behind one
 	return &client{cluster: cluster, http: &http.Client{Transport: transport}}, nil
@@ -177,7 +177,7 @@ func (c *client) do(ctx context.Context, method, path, contentType string, in, i
 	if err != nil {
 		return err
 	}
-	defer answer.Close() //nolint:errcheck // it was only read
+	defer answer.Close()
 	if into == nil {
 		return nil
 	}
@@ -217,7 +217,7 @@ func (c *client) send(ctx context.Context, method, path, contentType string, in 
 	if answer.StatusCode < http.StatusBadRequest {
 		return answer.Body, nil
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer answer.Body.Close()
 	refused := &refusal{Code: answer.StatusCode}
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // without it the code is what there is to tell
 	_ = json.Unmarshal(text, refused)

@@ -11,7 +11,7 @@
 // The binary that was uploaded is kept in Micro's blob store under its SHA-256. The pods of the service are of the platform's
 // own image: `micro kubernetes start` logs in as the service, fetches its binary from the runtime, and nobody else's, checks the
 // hash and becomes it. Its environment, credentials and the keys that it checks tokens with are in a Secret of its own. All of
-// it is in a namespace of its own (MICRO_NAMESPACE), where the runtime may read Secrets; in the platform's it may do nothing.
+// it is in a namespace of its own (MICRO_SERVICES_NAMESPACE), where the runtime may read Secrets; in the platform's it may do nothing.
 //
 // # Guarantees
 //

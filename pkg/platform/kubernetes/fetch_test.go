@@ -157,7 +157,7 @@ func TestServiceFetchesItsBinary(t *testing.T) {
 		// A container that starts again has it, wherever the platform is; one that somebody has changed is fetched anew.
 		_, err = obtain(t.Context(), source, dir, origin{})
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(name, []byte("changed"), 0o700)) //nolint:gosec // a binary
+		require.NoError(t, os.WriteFile(name, []byte("changed"), 0o700))
 		name, err = obtain(t.Context(), source, dir, from)
 		require.NoError(t, err)
 		require.NoError(t, check(name, source))
@@ -165,6 +165,19 @@ func TestServiceFetchesItsBinary(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 	}
+}
+
+// Pods of the former binary run until those of the new one are ready.
+func TestServiceFetchesItsFormerBinary(t *testing.T) {
+	blobs := NewBlobs(newMemory(), anything)
+	former, err := blobs.Write(strings.NewReader("former"))
+	require.NoError(t, err)
+	from := platform(t, blobs, map[string]*record{
+		"weather": {Name: "weather", Version: "latest", Source: "binary://" + strings.Repeat("ab", 32), Former: former},
+	})
+	be(t, "service/weather/latest", "good")
+	_, err = obtain(t.Context(), former, t.TempDir(), from)
+	require.NoError(t, err)
 }
 
 func TestServiceFetchesNothingElse(t *testing.T) {
@@ -222,7 +235,7 @@ func TestStart(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o700))
 	require.NoError(t, os.Rename(name, filepath.Join(dir, "bin", runtime.Digest(source))))
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // the test's own
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = []string{
 		startEnv + "=start " + source + " -- --flag value", "GREETING=hello", state.Env + "=" + dir,
 		state.ServersEnv + "=%s.invalid:1", "HOME=" + dir,

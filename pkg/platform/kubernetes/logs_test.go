@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	microruntime "github.com/micro/micro/v3/service/runtime"
@@ -25,11 +26,11 @@ func standIn(t *testing.T, handle http.HandlerFunc) *Runtime {
 	authority := filepath.Join(t.TempDir(), "ca.crt")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	require.NoError(t, os.WriteFile(authority, text, 0o600))
-	tokens := 0
+	var tokens atomic.Int64
 	r, err := New(Config{
 		Cluster: Cluster{
 			Address: server.URL, Authority: authority, Namespace: "here",
-			Token: func() (string, error) { tokens++; return fmt.Sprint("token-", tokens), nil },
+			Token: func() (string, error) { return fmt.Sprint("token-", tokens.Add(1)), nil },
 		},
 		Image: "x", Binaries: NewBlobs(newMemory(), anything), Env: func(bool) []string { return nil },
 		Credentials: func(string, string, bool) runtime.Credentials { return runtime.Credentials{} },
@@ -53,10 +54,10 @@ func TestLogs(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(object{"items": []object{{"metadata": object{"name": "a"}}, {"metadata": object{"name": "b"}}}})
 		case "/api/v1/namespaces/here/pods/a/log", "/api/v1/namespaces/here/pods/b/log":
 			pod := strings.Split(req.URL.Path, "/")[6]
-			fmt.Fprintf(w, "%s first\n%s %s", pod, pod, req.URL.Query().Get("tailLines")) // the rest is an error of the client's
+			_, _ = fmt.Fprintf(w, "%s first\n%s %s", pod, pod, req.URL.Query().Get("tailLines")) // the client sees what is missing
 			if req.URL.Query().Get("follow") == "true" {
-				fmt.Fprintln(w)
-				w.(http.Flusher).Flush() //nolint:errcheck,forcetypeassert // it is one
+				_, _ = fmt.Fprintln(w)
+				w.(http.Flusher).Flush()
 				<-req.Context().Done()
 				stopped <- struct{}{}
 			}
@@ -88,24 +89,23 @@ func TestLogs(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	answer := ""
-	var tokens []string
+	answers, tokens := make(chan string, 1), make(chan string, 1)
 	r := standIn(t, func(w http.ResponseWriter, req *http.Request) {
-		tokens = append(tokens, req.Header.Get("Authorization"))
+		tokens <- req.Header.Get("Authorization")
 		w.WriteHeader(http.StatusConflict)
-		_, _ = w.Write([]byte(answer))
+		_, _ = w.Write([]byte(<-answers)) // the client sees what is missing
 	})
-	for _, c := range []struct{ answer, want string }{
+	for i, c := range []struct{ answer, want string }{
 		{`{"kind":"Status","reason":"AlreadyExists","message":"it is there","code":409}`, "kubernetes: it is there"},
 		{"<html>a proxy", "kubernetes: Conflict"},
 		{"", "kubernetes: Conflict"},
 	} {
-		answer = c.answer
+		answers <- c.answer
 		err := r.client.get(t.Context(), secrets, "x", new(object))
 		require.EqualError(t, err, c.want)
 		require.Equal(t, strings.Contains(c.answer, "AlreadyExists"), isReason(err, "AlreadyExists"))
+		require.Equal(t, fmt.Sprintf("Bearer token-%d", i+1), <-tokens, "Kubernetes replaces them")
 	}
-	require.Equal(t, []string{"Bearer token-1", "Bearer token-2", "Bearer token-3"}, tokens, "Kubernetes replaces them")
 
 	_, err := ClusterOfPod("x")
 	require.ErrorContains(t, err, "KUBERNETES_SERVICE_HOST")
@@ -125,14 +125,17 @@ func TestCommand(t *testing.T) {
 // Whatever names a file of the runtime's own pod, or has the password of its role, is not for others.
 func TestServicesGetWhatTheyNeedOfTheEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
-		"MICRO_SERVERS": "%s.micro.svc:8000", "MICRO_PROXY": "proxy.micro.svc:8000", "PGSSLMODE": "verify-full", "MICRO_LOG_LEVEL": "debug",
-		"PGPASSFILE": "must not", "PGPASSWORD": "must not", "HOME": "must not", "MICRO_RUNTIME_CREDENTIALS": "must not",
+		"MICRO_SERVERS": "%s.micro.svc:8000", "MICRO_PROXY": "proxy.micro.svc:8000", "PGSSLMODE": "verify-full",
+		"MICRO_LOG_LEVEL": "debug",
+		"PGPASSFILE":      "must not", "PGPASSWORD": "must not", "HOME": "must not", "MICRO_RUNTIME_CREDENTIALS": "must not",
 		"MICRO_AUTH_SECRET": "must not", "MICRO_POSTGRES_ADDRESS": "must not", "MICRO_IMAGE": "must not",
 	} {
 		t.Setenv(name, value)
 	}
 	ours := strings.Join(serviceEnv(false), "\n")
-	for _, want := range []string{"MICRO_SERVERS=%s.micro.svc:8000", "MICRO_PROXY=proxy.micro.svc:8000", "PGSSLMODE=verify-full", "MICRO_LOG_LEVEL=debug"} {
+	for _, want := range []string{
+		"MICRO_SERVERS=%s.micro.svc:8000", "MICRO_PROXY=proxy.micro.svc:8000", "PGSSLMODE=verify-full", "MICRO_LOG_LEVEL=debug",
+	} {
 		require.Contains(t, ours, want)
 	}
 	require.NotContains(t, ours, "must not")

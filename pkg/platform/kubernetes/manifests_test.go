@@ -29,7 +29,7 @@ func (s *apiServer) workloads(t *testing.T) []workload {
 	t.Helper()
 	var found struct{ Items []workload }
 	s.read(t, &found, "-n", "micro", "get", "deployments,statefulsets,jobs")
-	require.Len(t, found.Items, len(Parts)+len(Services)+len([]string{"secrets", "etcd", "redis", "postgres"}))
+	require.Len(t, found.Items, len(Parts)+len(Services)+len([]string{"secrets", "databases", "etcd", "redis", "postgres"}))
 	return found.Items
 }
 
@@ -102,7 +102,7 @@ func TestWhoKnowsWhat(t *testing.T) {
 	}
 	all := slices.Concat(Parts, Services)
 	want := map[string][]string{
-		keysSecret: {"auth"}, adminSecret: {"auth"}, configSecret: {"config"}, issuerSecret: {"runtime"},
+		keysSecret: {"auth"}, adminSecret: {"auth", "databases"}, configSecret: {"config"}, issuerSecret: {"runtime"},
 		redisSecret: {"broker", "events", "redis"}, postgresPrefix + "postgres": {"postgres"},
 		postgresPrefix + "micro": {"auth", "config", "postgres", "runtime", "store"},
 	}
@@ -149,6 +149,15 @@ func secretsOf(t *testing.T, w workload) []string {
 	look("", w.Spec.Template.Spec)
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Where two at once are not safe there are never two, not even while one takes over from another.
+func TestWhoIsAlone(t *testing.T) {
+	s := cluster(t)
+	for _, name := range []string{"auth", "config", "runtime"} {
+		out := s.must(t, "-n", "micro", "get", "deployment", name, "-o", "jsonpath={.spec.replicas} {.spec.strategy.type}")
+		require.Equal(t, "1 Recreate", out, name)
+	}
 }
 
 // Every Service and PodDisruptionBudget has pods, and every one of the platform's pods has both.

@@ -21,7 +21,8 @@ const (
 	// soldKey is the label of pods of services that are sold, which NetworkPolicies hold to less than others.
 	soldKey = "micro/sold"
 
-	versionNote, sourceNote, metadataNote = "micro/version", "micro/source", "micro/metadata"
+	// What is noted at a Deployment.
+	versionNote, sourceNote, formerNote, metadataNote = "micro/version", "micro/source", "micro/former", "micro/metadata"
 
 	// recordKey and verifyKey are files of a service's Secret, which has its environment beside them.
 	recordKey, verifyKey = "record.json", "verify.json"
@@ -107,7 +108,7 @@ func (p plan) deployment() object {
 	return object{
 		"apiVersion": deployments.version, "kind": deployments.name,
 		"metadata": object{"name": p.rec.Name, "labels": p.labels(), "annotations": map[string]string{
-			versionNote: p.rec.Version, sourceNote: p.rec.Source, metadataNote: string(metadata),
+			versionNote: p.rec.Version, sourceNote: p.rec.Source, formerNote: p.rec.Former, metadataNote: string(metadata),
 		}},
 		"spec": object{
 			"replicas": p.rec.Instances,
@@ -128,7 +129,7 @@ func (p plan) deployment() object {
 func (p plan) checksum() string {
 	hash := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
-		fmt.Fprintf(hash, "%q=%q\n", name, p.env[name]) // a hash takes everything
+		_, _ = fmt.Fprintf(hash, "%q=%q\n", name, p.env[name]) // a hash takes everything
 	}
 	hash.Write(p.verify)
 	return hex.EncodeToString(hash.Sum(nil))

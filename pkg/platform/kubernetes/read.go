@@ -57,17 +57,16 @@ func (r *Runtime) Read(opts ...microruntime.ReadOption) ([]*microruntime.Service
 	for _, o := range opts {
 		o(&options)
 	}
-	ctx, ours := context.Background(), managedKey+"="+managedBy
-	var found struct{ Items []deployment }
-	if err := r.client.list(ctx, deployments, ours, &found); err != nil {
+	found, err := r.deployments()
+	if err != nil {
 		return nil, err
 	}
 	var running struct{ Items []pod }
-	if err := r.client.list(ctx, pods, ours, &running); err != nil {
+	if err := r.client.list(context.Background(), pods, managedKey+"="+managedBy, &running); err != nil {
 		return nil, err
 	}
 	all := []*microruntime.Service{}
-	for _, d := range found.Items {
+	for _, d := range found {
 		version := d.Metadata.Annotations[versionNote]
 		if options.Service != "" && options.Service != d.Metadata.Name || options.Version != "" && options.Version != version {
 			continue
@@ -76,6 +75,13 @@ func (r *Runtime) Read(opts ...microruntime.ReadOption) ([]*microruntime.Service
 	}
 	slices.SortFunc(all, func(a, b *microruntime.Service) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+// deployments are those that this runtime has made.
+func (r *Runtime) deployments() ([]deployment, error) {
+	var found struct{ Items []deployment }
+	err := r.client.list(context.Background(), deployments, managedKey+"="+managedBy, &found)
+	return found.Items, err
 }
 
 // describe is what Read tells of a Deployment.

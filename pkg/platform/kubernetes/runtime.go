@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,7 +73,9 @@ func (r *Runtime) Stop() error {
 // record is what is to run under a name.
 type record struct {
 	Name, Version, Source string
-	Args                  []string
+	// Former is the source before this one, whose pods run until those of this one are ready, and may have to be made anew.
+	Former string
+	Args   []string
 	// Env is the caller's, as NAME=value.
 	Env       []string
 	Metadata  map[string]string
@@ -157,10 +158,20 @@ func (r *Runtime) Create(resource microruntime.Resource, opts ...microruntime.Cr
 	if before != nil && before.Sold != rec.Sold {
 		return kinds.Conflict("metadata", "%s runs, and is sold or not for as long as it does: kill it first", rec.Name)
 	}
-	if before != nil && rec.Forced == "" {
-		rec.Forced = before.Forced
+	if before != nil {
+		rec.follow(*before)
 	}
 	return r.put(rec)
+}
+
+// follow keeps what stays of what ran before under the name.
+func (r *record) follow(before record) {
+	if r.Former = before.Former; r.Source != before.Source {
+		r.Former = before.Source
+	}
+	if r.Forced == "" {
+		r.Forced = before.Forced
+	}
 }
 
 // Update puts a new binary in the place of a service's that exists, and replaces its pods.
@@ -178,18 +189,20 @@ func (r *Runtime) Update(resource microruntime.Resource, opts ...microruntime.Up
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	rec, err := r.existing(srv)
+	before, err := r.existing(srv)
 	if err != nil {
 		return err
 	}
+	rec := *before
 	rec.Source, rec.Forced = srv.Source, time.Now().UTC().Format(time.RFC3339Nano)
+	rec.follow(*before)
 	if srv.Metadata != nil {
 		rec.Metadata = srv.Metadata
 	}
 	if options.Instances > 0 {
 		rec.Instances = int64(options.Instances)
 	}
-	return r.put(*rec)
+	return r.put(rec)
 }
 
 // put makes rec what runs under its name, and forgets binaries that nobody runs.
@@ -206,7 +219,7 @@ func (r *Runtime) put(rec record) error {
 		return err
 	}
 	ctx := context.Background() // Micro's interface has none; each request is bounded
-	// The Secret first: pods that are made before it is there wait for it, but not the ones that have the last.
+	// The Secret first: pods that are made of the Deployment are to find what belongs to it.
 	for _, o := range []struct {
 		kind kind
 		is   object
@@ -272,13 +285,13 @@ func (r *Runtime) existing(srv *microruntime.Service) (*record, error) {
 
 // retain forgets binaries that no service refers to.
 func (r *Runtime) retain() error {
-	found, err := r.Read()
+	found, err := r.deployments()
 	if err != nil {
 		return err
 	}
-	sources := make(map[string]bool)
-	for _, s := range found {
-		sources[s.Source] = true
+	var sources []string
+	for _, d := range found {
+		sources = append(sources, d.Metadata.Annotations[sourceNote], d.Metadata.Annotations[formerNote])
 	}
-	return r.config.Binaries.Retain(slices.Collect(maps.Keys(sources)))
+	return r.config.Binaries.Retain(sources)
 }

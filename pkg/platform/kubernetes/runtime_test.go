@@ -182,6 +182,7 @@ func TestUpdate(t *testing.T) {
 	rec, err := f.read("alpha")
 	require.NoError(t, err)
 	require.Equal(t, source, rec.Source, "what its pods may fetch")
+	require.Equal(t, f.source, rec.Former, "and those that are being replaced")
 	before := f.template(t, "alpha")
 	require.NoError(t, f.Update(next))
 	require.NotEqual(t, before, f.template(t, "alpha"), "an update restarts")
@@ -270,7 +271,8 @@ func TestReadSaysWhatBecameOfIt(t *testing.T) {
 	}
 
 	// A change is there when Kubernetes has seen it.
-	say("pod", `{"containerStatuses":[{"name":"main","image":"x","imageID":"x","ready":true,"restartCount":3,"state":{"waiting":{"reason":"ContainerCreating"}}}]}`)
+	say("pod", `{"containerStatuses":[{"name":"main","image":"x","imageID":"x","ready":true,"restartCount":3,`+
+		`"state":{"waiting":{"reason":"ContainerCreating"}}}]}`)
 	require.NoError(t, f.Update(f.service("alpha")))
 	s = f.one(t, "alpha")
 	require.Equal(t, microruntime.Starting, s.Status)
@@ -304,9 +306,9 @@ func TestRuntimeMayDoNothingElse(t *testing.T) {
 	} {
 		require.True(t, isReason(err, "Forbidden"), "%s: %v", what, err)
 	}
-	for _, foreign := range []Cluster{f.server.account(t, "micro", "micro", namespace), f.server.account(t, "micro", "secrets", namespace)} {
+	for _, foreign := range []string{"micro", "secrets"} {
 		config := f.config
-		config.Cluster = foreign
+		config.Cluster = f.server.account(t, "micro", foreign, namespace)
 		r, err := New(config)
 		require.NoError(t, err)
 		require.True(t, isReason(r.Create(f.service("alpha")), "Forbidden"))

@@ -27,8 +27,8 @@ const (
 	// ImageEnv is the image of the platform's binary, from which services are started. Where it is set, services are run on
 	// Kubernetes, and nowhere else.
 	ImageEnv = "MICRO_IMAGE"
-	// NamespaceEnv is the namespace that services run in.
-	NamespaceEnv = "MICRO_NAMESPACE"
+	// NamespaceEnv is the namespace that services run in. (MICRO_NAMESPACE is Micro's, and another sort of namespace.)
+	NamespaceEnv = "MICRO_SERVICES_NAMESPACE"
 )
 
 // IsWanted tells whether services are to be run on Kubernetes.

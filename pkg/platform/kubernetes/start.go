@@ -49,7 +49,8 @@ func start(ctx context.Context, source string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("start the binary: %w", syscall.Exec(name, slices.Concat([]string{name}, args), os.Environ())) //nolint:gosec // it has been checked
+	err = syscall.Exec(name, slices.Concat([]string{name}, args), os.Environ()) //nolint:gosec // it has been checked
+	return fmt.Errorf("start the binary: %w", err)
 }
 
 // origin is where the two services are that a binary is fetched from.
@@ -60,7 +61,7 @@ func obtain(ctx context.Context, source, dir string, from origin) (name string, 
 	if err := runtime.CheckSource(source); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // below the state directory
 		return "", fmt.Errorf("make a directory for the binary: %w", err)
 	}
 	name = filepath.Join(dir, runtime.Digest(source))
@@ -116,9 +117,9 @@ func fetch(ctx context.Context, source, name string, from origin) error {
 		return err
 	}
 	if got != source {
-		return errors.Join(errDamaged, os.Remove(draft))
+		return errors.Join(errDamaged, os.Remove(draft)) //nolint:gosec // it was just made
 	}
-	return os.Rename(draft, name)
+	return os.Rename(draft, name) //nolint:gosec // one was just made, the other is called by its hash
 }
 
 // login returns a context that calls as the service.
@@ -172,10 +173,11 @@ type build struct {
 // Read sends a service its own binary. That the caller is the service, its policy has seen to.
 func (b build) Read(_ context.Context, req *pb.Service, stream pb.Build_ReadStream) error {
 	rec, err := b.running(req.GetName())
-	if err != nil || rec.Version != req.GetVersion() || rec.Source != req.GetSource() {
+	source := req.GetSource()
+	if err != nil || rec.Version != req.GetVersion() || source == "" || source != rec.Source && source != rec.Former {
 		return runtime.Missing() // and not who else has one
 	}
-	binary, err := b.blobs.Read(rec.Source)
+	binary, err := b.blobs.Read(source)
 	if err != nil {
 		return err
 	}

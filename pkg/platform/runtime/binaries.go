@@ -53,7 +53,7 @@ func (b Binaries) Write(r io.Reader) (source string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return source, os.Rename(draft, b.Path(source))
+	return source, os.Rename(draft, b.Path(source)) //nolint:gosec // one was just made, the other is called by its hash
 }
 
 // Draft writes what it reads to a new file in a directory, and returns the file's name and the reference of the binary.

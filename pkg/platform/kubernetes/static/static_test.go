@@ -19,7 +19,7 @@ func build(t *testing.T) string {
 	source := filepath.Join(dir, "main.go")
 	require.NoError(t, os.WriteFile(source, []byte("package main\nfunc main() {}\n"), 0o600))
 	binary := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source) //nolint:gosec // of the test
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
 	require.NoError(t, static.Check(binary))
-	text, err := os.ReadFile(binary) //nolint:gosec // of the test
+	text, err := os.ReadFile(binary)
 	require.NoError(t, err)
 	text[18] = byte(elf.EM_RISCV) // where an ELF file has its machine
 	require.NoError(t, os.WriteFile(binary, text, 0o600))
