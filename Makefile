@@ -74,8 +74,9 @@ test-long: need ## The same with the tests that take minutes (build tag long)
 	@scripts/timed.sh 'unit tests, long' scripts/test.sh unit -tags long -timeout 60m $(flags)
 	@scripts/timed.sh 'acceptance tests, long' scripts/test.sh acceptance -tags long -timeout 60m $(flags)
 
-# What is tested on the engines: their packages, and what keeps something in SQL. Packages without such tests are quick.
-on_engines = ./pkg/platform/... ./pkg/database/... $(services:%=./%/...)
+# What is tested on the engines: packages that have tests for them, and what keeps something in SQL.
+on_engines = $(shell grep -rl '^//go:build platform' --include='*_test.go' pkg | xargs -n1 dirname | grep -v acceptance | sort -u | sed 's|^|./|') \
+	./pkg/database/... $(services:%=./%/...)
 # The acceptance tests that are run on the platform profile as well.
 on_platform ?= Story
 

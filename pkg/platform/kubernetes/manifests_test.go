@@ -29,7 +29,7 @@ func (s *apiServer) workloads(t *testing.T) []workload {
 	t.Helper()
 	var found struct{ Items []workload }
 	s.read(t, &found, "-n", "micro", "get", "deployments,statefulsets,jobs")
-	require.Len(t, found.Items, len(Parts)+len(Services)+len([]string{"secrets", "databases", "etcd", "redis", "postgres"}))
+	require.Len(t, found.Items, len(Parts)+len(Services)+len([]string{"secrets", "etcd", "redis", "postgres"}))
 	return found.Items
 }
 
@@ -102,7 +102,7 @@ func TestWhoKnowsWhat(t *testing.T) {
 	}
 	all := slices.Concat(Parts, Services)
 	want := map[string][]string{
-		keysSecret: {"auth"}, adminSecret: {"auth", "databases"}, configSecret: {"config"}, issuerSecret: {"runtime"},
+		keysSecret: {"auth"}, adminSecret: {"auth"}, configSecret: {"config"}, issuerSecret: {"runtime"},
 		redisSecret: {"broker", "events", "redis"}, postgresPrefix + "postgres": {"postgres"},
 		postgresPrefix + "micro": {"auth", "config", "postgres", "runtime", "store"},
 	}
