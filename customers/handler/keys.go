@@ -14,6 +14,7 @@ type KeyCore interface {
 	Generate(ctx context.Context, n service.NewKey) (key service.Key, text string, err error)
 	List(ctx context.Context, customerID string) ([]service.Key, error)
 	Revoke(ctx context.Context, customerID, keyID string) error
+	Rotate(ctx context.Context, r service.Rotation) (key service.Key, text string, err error)
 	Verify(ctx context.Context, text string) (service.Key, error)
 }
 
@@ -65,7 +66,7 @@ func (h *Keys) ListKeys(ctx context.Context, req *pb.ListKeysRequest, rsp *pb.Li
 	for _, k := range keys {
 		rsp.Keys = append(rsp.Keys, &pb.Key{
 			Id: k.ID, Prefix: k.Prefix, Scopes: k.Scopes, Description: k.Description,
-			Created: k.Created.Unix(), ExpiresAt: unixOrNever(k.Expires),
+			Created: k.Created.Unix(), ExpiresAt: unixOrNever(k.Expires), RotatedTo: k.RotatedTo,
 		})
 	}
 	return nil
@@ -74,6 +75,16 @@ func (h *Keys) ListKeys(ctx context.Context, req *pb.ListKeysRequest, rsp *pb.Li
 // RevokeKey ends a key.
 func (h *Keys) RevokeKey(ctx context.Context, req *pb.RevokeKeyRequest, _ *pb.RevokeKeyResponse) error {
 	return h.core.Revoke(ctx, req.CustomerId, req.Id)
+}
+
+// RotateKey makes a key in the place of another.
+func (h *Keys) RotateKey(ctx context.Context, req *pb.RotateKeyRequest, rsp *pb.RotateKeyResponse) error {
+	key, text, err := h.core.Rotate(ctx, service.Rotation{CustomerID: req.CustomerId, KeyID: req.Id, Grace: req.GraceSeconds})
+	if err != nil {
+		return err
+	}
+	rsp.ApiKey, rsp.ApiKeyId = text, key.ID
+	return nil
 }
 
 // VerifyKey tells whose a key is.

@@ -49,7 +49,8 @@ func (e *keyEdge) as(account *auth.Account) pb.KeysService {
 
 // calls is how often the core was called.
 func (e *keyEdge) calls() int {
-	return e.core.GenerateCallCount() + e.core.ListCallCount() + e.core.RevokeCallCount() + e.core.VerifyCallCount()
+	return e.core.GenerateCallCount() + e.core.ListCallCount() + e.core.RevokeCallCount() + e.core.RotateCallCount() +
+		e.core.VerifyCallCount()
 }
 
 func TestKeysConfig(t *testing.T) {
@@ -76,12 +77,13 @@ func TestListKeys(t *testing.T) {
 	t.Parallel()
 	e := setupKeys(t)
 	forever := janes
-	forever.Expires = time.Time{}
+	forever.Expires, forever.RotatedTo = time.Time{}, id
 	e.core.ListReturns([]service.Key{janes, forever}, nil)
 	reply, err := e.raw.JSON(t.Context(), "Keys.ListKeys", `{"customer_id": "`+id+`"}`)
 	require.NoError(t, err)
 	const key = `{"id": "` + keyID + `", "prefix": "mk_01234567", "scopes": ["maps", "weather/Now"], "description": "früh", "created": "1700000000"`
-	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000"}, `+key+`, "expires_at": "0"}]}`, reply)
+	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000", "rotated_to": ""}, `+
+		key+`, "expires_at": "0", "rotated_to": "`+id+`"}]}`, reply)
 	require.Equal(t, 1, e.calls())
 	_, got := e.core.ListArgsForCall(0)
 	assert.Equal(t, id, got)
@@ -96,6 +98,18 @@ func TestRevokeKey(t *testing.T) {
 	require.Equal(t, 1, e.calls())
 	_, customer, key := e.core.RevokeArgsForCall(0)
 	assert.Equal(t, []string{id, keyID}, []string{customer, key})
+}
+
+func TestRotateKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	e.core.RotateReturns(janes, "mk_text", nil)
+	rsp, err := e.as(servicetest.Customer(id)).RotateKey(t.Context(), &pb.RotateKeyRequest{Id: keyID, GraceSeconds: 60})
+	require.NoError(t, err)
+	requireProto(t, &pb.RotateKeyResponse{ApiKey: "mk_text", ApiKeyId: keyID}, rsp)
+	require.Equal(t, 1, e.calls())
+	_, got := e.core.RotateArgsForCall(0)
+	assert.Equal(t, service.Rotation{CustomerID: id, KeyID: keyID, Grace: 60}, got)
 }
 
 // Only the gateway and admins may ask whose a key is, whatever key they have.
@@ -137,6 +151,9 @@ func TestMalformedRequestsOfKeys(t *testing.T) {
 		},
 		"Keys.ListKeys":  {`{"customer_id": 5}`: "customer_id: expected a string", `[]`: "body: expected an object"},
 		"Keys.RevokeKey": {`{"id": 5}`: "id: expected a string"},
+		"Keys.RotateKey": {
+			`{"id": 5}`: "id: expected a string", `{"grace_seconds": "soon"}`: "grace_seconds: expected a whole number",
+		},
 		"Keys.VerifyKey": {`{"api_key": 5}`: "api_key: expected a string", "{\"api_key\": \"\xff\"}": "api_key: expected valid UTF-8"},
 	} {
 		for body, detail := range bodies {
@@ -168,6 +185,7 @@ func TestErrorsOfTheCoreOfKeys(t *testing.T) {
 			e.core.GenerateReturns(service.Key{}, "", tc.err)
 			e.core.ListReturns(nil, tc.err)
 			e.core.RevokeReturns(tc.err)
+			e.core.RotateReturns(service.Key{}, "", tc.err)
 			e.core.VerifyReturns(service.Key{}, tc.err)
 			_, err := e.GenerateKey(t.Context(), &pb.GenerateKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.GenerateKey", tc.detail)
@@ -175,9 +193,11 @@ func TestErrorsOfTheCoreOfKeys(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.ListKeys", tc.detail)
 			_, err = e.RevokeKey(t.Context(), &pb.RevokeKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.RevokeKey", tc.detail)
+			_, err = e.RotateKey(t.Context(), &pb.RotateKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.RotateKey", tc.detail)
 			_, err = e.VerifyKey(t.Context(), &pb.VerifyKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.VerifyKey", tc.detail)
-			assert.Equal(t, 4, e.calls())
+			assert.Equal(t, 5, e.calls())
 		})
 	}
 }

@@ -318,11 +318,17 @@ type KeysService interface {
 	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
 	// nowhere else: only its hash is kept.
 	GenerateKey(ctx context.Context, in *GenerateKeyRequest, opts ...client.CallOption) (*GenerateKeyResponse, error)
-	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
-	// one page.
+	// ListKeys returns the customer's keys that were not revoked, the newest first, and without those whose grace after a
+	// rotation is over. There are at most 100, so that the list has one page.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...client.CallOption) (*ListKeysResponse, error)
 	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...client.CallOption) (*RevokeKeyResponse, error)
+	// RotateKey makes a key in the place of another, of the same scopes, description and expiry. The other one goes on for
+	// grace_seconds and then stops. The new key itself is in the answer and nowhere else. A key is rotated once: 409 for one that
+	// was, with the id of the key that has its place, so that whoever has lost the answer can rotate that one. 409 also for a key
+	// that was revoked or has expired, of a customer who is not active, and when there is no room for another one; 404 for one
+	// that the customer never had.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...client.CallOption) (*RotateKeyResponse, error)
 	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
 	// saying which; 403 if the customer is banned or otherwise not active.
 	VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error)
@@ -370,6 +376,16 @@ func (c *keysService) RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts 
 	return out, nil
 }
 
+func (c *keysService) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...client.CallOption) (*RotateKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.RotateKey", in)
+	out := new(RotateKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *keysService) VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error) {
 	req := c.c.NewRequest(c.name, "Keys.VerifyKey", in)
 	out := new(VerifyKeyResponse)
@@ -386,11 +402,17 @@ type KeysHandler interface {
 	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
 	// nowhere else: only its hash is kept.
 	GenerateKey(context.Context, *GenerateKeyRequest, *GenerateKeyResponse) error
-	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
-	// one page.
+	// ListKeys returns the customer's keys that were not revoked, the newest first, and without those whose grace after a
+	// rotation is over. There are at most 100, so that the list has one page.
 	ListKeys(context.Context, *ListKeysRequest, *ListKeysResponse) error
 	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
 	RevokeKey(context.Context, *RevokeKeyRequest, *RevokeKeyResponse) error
+	// RotateKey makes a key in the place of another, of the same scopes, description and expiry. The other one goes on for
+	// grace_seconds and then stops. The new key itself is in the answer and nowhere else. A key is rotated once: 409 for one that
+	// was, with the id of the key that has its place, so that whoever has lost the answer can rotate that one. 409 also for a key
+	// that was revoked or has expired, of a customer who is not active, and when there is no room for another one; 404 for one
+	// that the customer never had.
+	RotateKey(context.Context, *RotateKeyRequest, *RotateKeyResponse) error
 	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
 	// saying which; 403 if the customer is banned or otherwise not active.
 	VerifyKey(context.Context, *VerifyKeyRequest, *VerifyKeyResponse) error
@@ -401,6 +423,7 @@ func RegisterKeysHandler(s server.Server, hdlr KeysHandler, opts ...server.Handl
 		GenerateKey(ctx context.Context, in *GenerateKeyRequest, out *GenerateKeyResponse) error
 		ListKeys(ctx context.Context, in *ListKeysRequest, out *ListKeysResponse) error
 		RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error
+		RotateKey(ctx context.Context, in *RotateKeyRequest, out *RotateKeyResponse) error
 		VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error
 	}
 	type Keys struct {
@@ -424,6 +447,10 @@ func (h *keysHandler) ListKeys(ctx context.Context, in *ListKeysRequest, out *Li
 
 func (h *keysHandler) RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error {
 	return h.KeysHandler.RevokeKey(ctx, in, out)
+}
+
+func (h *keysHandler) RotateKey(ctx context.Context, in *RotateKeyRequest, out *RotateKeyResponse) error {
+	return h.KeysHandler.RotateKey(ctx, in, out)
 }
 
 func (h *keysHandler) VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error {

@@ -33,6 +33,7 @@ type Key struct {
 	Description string
 	Created     time.Time // UTC, to the microsecond
 	Expires     time.Time // UTC; zero for never
+	RotatedTo   string    // the id of the key that has its place; empty while none has
 }
 
 // newKeyText makes a key.

@@ -35,8 +35,10 @@ func TestPlansOfKeys(t *testing.T) {
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		for query, args := range map[string][]any{
 			selectKey:   {"a"},
-			selectKeys:  {"a"},
+			selectKeys:  {"a", 1},
 			countOfKeys: {"a"},
+			endedKeys:   {"a", 1},
+			rotatedKeys: {1, 10},
 			sweptKeys:   {1, 10},
 			selectDue:   {"a", 1, 10},
 		} {

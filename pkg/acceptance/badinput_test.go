@@ -52,6 +52,7 @@ var valid = map[string]map[string]any{
 	"customers.Keys.GenerateKey":       {"customer_id": "{customer}"},
 	"customers.Keys.ListKeys":          {"customer_id": "{customer}"},
 	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key to revoke}"},
+	"customers.Keys.RotateKey":         {"customer_id": "{customer}", "id": "{key to rotate}", "grace_seconds": 60},
 	"customers.Keys.VerifyKey":         {"api_key": "{key}"},
 
 	"billing.Billing.ListTiers":   {},

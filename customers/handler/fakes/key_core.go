@@ -53,6 +53,22 @@ type FakeKeyCore struct {
 	revokeReturnsOnCall map[int]struct {
 		result1 error
 	}
+	RotateStub        func(context.Context, service.Rotation) (service.Key, string, error)
+	rotateMutex       sync.RWMutex
+	rotateArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Rotation
+	}
+	rotateReturns struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}
+	rotateReturnsOnCall map[int]struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}
 	VerifyStub        func(context.Context, string) (service.Key, error)
 	verifyMutex       sync.RWMutex
 	verifyArgsForCall []struct {
@@ -265,6 +281,74 @@ func (fake *FakeKeyCore) RevokeReturnsOnCall(i int, result1 error) {
 	fake.revokeReturnsOnCall[i] = struct {
 		result1 error
 	}{result1}
+}
+
+func (fake *FakeKeyCore) Rotate(arg1 context.Context, arg2 service.Rotation) (service.Key, string, error) {
+	fake.rotateMutex.Lock()
+	ret, specificReturn := fake.rotateReturnsOnCall[len(fake.rotateArgsForCall)]
+	fake.rotateArgsForCall = append(fake.rotateArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Rotation
+	}{arg1, arg2})
+	stub := fake.RotateStub
+	fakeReturns := fake.rotateReturns
+	fake.recordInvocation("Rotate", []interface{}{arg1, arg2})
+	fake.rotateMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2, ret.result3
+	}
+	return fakeReturns.result1, fakeReturns.result2, fakeReturns.result3
+}
+
+func (fake *FakeKeyCore) RotateCallCount() int {
+	fake.rotateMutex.RLock()
+	defer fake.rotateMutex.RUnlock()
+	return len(fake.rotateArgsForCall)
+}
+
+func (fake *FakeKeyCore) RotateCalls(stub func(context.Context, service.Rotation) (service.Key, string, error)) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = stub
+}
+
+func (fake *FakeKeyCore) RotateArgsForCall(i int) (context.Context, service.Rotation) {
+	fake.rotateMutex.RLock()
+	defer fake.rotateMutex.RUnlock()
+	argsForCall := fake.rotateArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeKeyCore) RotateReturns(result1 service.Key, result2 string, result3 error) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = nil
+	fake.rotateReturns = struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}{result1, result2, result3}
+}
+
+func (fake *FakeKeyCore) RotateReturnsOnCall(i int, result1 service.Key, result2 string, result3 error) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = nil
+	if fake.rotateReturnsOnCall == nil {
+		fake.rotateReturnsOnCall = make(map[int]struct {
+			result1 service.Key
+			result2 string
+			result3 error
+		})
+	}
+	fake.rotateReturnsOnCall[i] = struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}{result1, result2, result3}
 }
 
 func (fake *FakeKeyCore) Verify(arg1 context.Context, arg2 string) (service.Key, error) {

@@ -55,6 +55,21 @@ type FakeKeysService struct {
 		result1 *customers.RevokeKeyResponse
 		result2 error
 	}
+	RotateKeyStub        func(context.Context, *customers.RotateKeyRequest, ...client.CallOption) (*customers.RotateKeyResponse, error)
+	rotateKeyMutex       sync.RWMutex
+	rotateKeyArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.RotateKeyRequest
+		arg3 []client.CallOption
+	}
+	rotateKeyReturns struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}
+	rotateKeyReturnsOnCall map[int]struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}
 	VerifyKeyStub        func(context.Context, *customers.VerifyKeyRequest, ...client.CallOption) (*customers.VerifyKeyResponse, error)
 	verifyKeyMutex       sync.RWMutex
 	verifyKeyArgsForCall []struct {
@@ -268,6 +283,72 @@ func (fake *FakeKeysService) RevokeKeyReturnsOnCall(i int, result1 *customers.Re
 	}
 	fake.revokeKeyReturnsOnCall[i] = struct {
 		result1 *customers.RevokeKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) RotateKey(arg1 context.Context, arg2 *customers.RotateKeyRequest, arg3 ...client.CallOption) (*customers.RotateKeyResponse, error) {
+	fake.rotateKeyMutex.Lock()
+	ret, specificReturn := fake.rotateKeyReturnsOnCall[len(fake.rotateKeyArgsForCall)]
+	fake.rotateKeyArgsForCall = append(fake.rotateKeyArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.RotateKeyRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RotateKeyStub
+	fakeReturns := fake.rotateKeyReturns
+	fake.recordInvocation("RotateKey", []interface{}{arg1, arg2, arg3})
+	fake.rotateKeyMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeKeysService) RotateKeyCallCount() int {
+	fake.rotateKeyMutex.RLock()
+	defer fake.rotateKeyMutex.RUnlock()
+	return len(fake.rotateKeyArgsForCall)
+}
+
+func (fake *FakeKeysService) RotateKeyCalls(stub func(context.Context, *customers.RotateKeyRequest, ...client.CallOption) (*customers.RotateKeyResponse, error)) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = stub
+}
+
+func (fake *FakeKeysService) RotateKeyArgsForCall(i int) (context.Context, *customers.RotateKeyRequest, []client.CallOption) {
+	fake.rotateKeyMutex.RLock()
+	defer fake.rotateKeyMutex.RUnlock()
+	argsForCall := fake.rotateKeyArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeysService) RotateKeyReturns(result1 *customers.RotateKeyResponse, result2 error) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = nil
+	fake.rotateKeyReturns = struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) RotateKeyReturnsOnCall(i int, result1 *customers.RotateKeyResponse, result2 error) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = nil
+	if fake.rotateKeyReturnsOnCall == nil {
+		fake.rotateKeyReturnsOnCall = make(map[int]struct {
+			result1 *customers.RotateKeyResponse
+			result2 error
+		})
+	}
+	fake.rotateKeyReturnsOnCall[i] = struct {
+		result1 *customers.RotateKeyResponse
 		result2 error
 	}{result1, result2}
 }

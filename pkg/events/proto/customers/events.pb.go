@@ -758,7 +758,11 @@ type GenerateKey struct {
 	// What it may call: "*", a service's name, or a service and an endpoint with a slash between them.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When it expires; missing for never.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The id of the key in whose place it was made, by a rotation; empty for one that has nobody's.
+	Replaces string `protobuf:"bytes,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// Until when that one is good at most; missing when there is none.
+	ReplacedUntil *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=replaced_until,json=replacedUntil,proto3" json:"replaced_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -810,6 +814,20 @@ func (x *GenerateKey) GetScopes() []string {
 func (x *GenerateKey) GetExpiresAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *GenerateKey) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *GenerateKey) GetReplacedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReplacedUntil
 	}
 	return nil
 }
@@ -1221,13 +1239,15 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\n" +
 	"\n" +
 	"\bUnbanned\"\b\n" +
-	"\x06Signup\"~\n" +
+	"\x06Signup\"\xdd\x01\n" +
 	"\vGenerateKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\")\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
+	"\breplaces\x18\x04 \x01(\tR\breplaces\x12A\n" +
+	"\x0ereplaced_until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rreplacedUntil\")\n" +
 	"\tDeleteKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\"+\n" +
@@ -1330,11 +1350,12 @@ var file_pkg_events_proto_customers_events_proto_depIdxs = []int32{
 	20, // 19: customersevents.Customer.created:type_name -> google.protobuf.Timestamp
 	20, // 20: customersevents.Customer.updated:type_name -> google.protobuf.Timestamp
 	20, // 21: customersevents.GenerateKey.expires_at:type_name -> google.protobuf.Timestamp
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	20, // 22: customersevents.GenerateKey.replaced_until:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_pkg_events_proto_customers_events_proto_init() }
