@@ -2,11 +2,12 @@ package handler
 
 import (
 	"context"
-	"errors"
+	stderrors "errors"
 	"time"
 
 	pb "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/customers/service"
+	"github.com/m3o/backend/pkg/errors"
 )
 
 // KeyCore is what the handlers of Keys need of the core.
@@ -15,6 +16,8 @@ type KeyCore interface {
 	List(ctx context.Context, customerID string) ([]service.Key, error)
 	Revoke(ctx context.Context, customerID, keyID string) error
 	Rotate(ctx context.Context, r service.Rotation) (key service.Key, text string, err error)
+	Block(ctx context.Context, customerID, keyID, message string) error
+	Unblock(ctx context.Context, customerID, keyID string) error
 	Verify(ctx context.Context, text string) (service.Key, error)
 }
 
@@ -27,7 +30,7 @@ type KeysConfig struct {
 // Validate returns an error that says what is missing.
 func (c KeysConfig) Validate() error {
 	if c.Core == nil {
-		return errors.New("keys: the core is missing")
+		return stderrors.New("keys: the core is missing")
 	}
 	return nil
 }
@@ -67,6 +70,7 @@ func (h *Keys) ListKeys(ctx context.Context, req *pb.ListKeysRequest, rsp *pb.Li
 		rsp.Keys = append(rsp.Keys, &pb.Key{
 			Id: k.ID, Prefix: k.Prefix, Scopes: k.Scopes, Description: k.Description,
 			Created: k.Created.Unix(), ExpiresAt: unixOrNever(k.Expires), RotatedTo: k.RotatedTo,
+			Blocked: k.Blocked,
 		})
 	}
 	return nil
@@ -87,11 +91,24 @@ func (h *Keys) RotateKey(ctx context.Context, req *pb.RotateKeyRequest, rsp *pb.
 	return nil
 }
 
+// BlockKey has callers with a key refused.
+func (h *Keys) BlockKey(ctx context.Context, req *pb.BlockKeyRequest, _ *pb.BlockKeyResponse) error {
+	return h.core.Block(ctx, req.CustomerId, req.KeyId, req.Message)
+}
+
+// UnblockKey makes a key as good as it was.
+func (h *Keys) UnblockKey(ctx context.Context, req *pb.UnblockKeyRequest, _ *pb.UnblockKeyResponse) error {
+	return h.core.Unblock(ctx, req.CustomerId, req.KeyId)
+}
+
 // VerifyKey tells whose a key is.
 func (h *Keys) VerifyKey(ctx context.Context, req *pb.VerifyKeyRequest, rsp *pb.VerifyKeyResponse) error {
 	k, err := h.core.Verify(ctx, req.ApiKey)
 	if err != nil {
 		return err
+	}
+	if k.Blocked != "" {
+		return errors.Forbidden("%s%s", pb.KeyIsBlocked, k.Blocked)
 	}
 	rsp.CustomerId, rsp.ApiKeyId, rsp.Scopes, rsp.ExpiresAt = k.CustomerID, k.ID, k.Scopes, unixOrNever(k.Expires)
 	return nil

@@ -89,6 +89,19 @@ func deleteKey(id string) *customersevents.Event {
 	}
 }
 
+func blockKey(id, message string) *customersevents.Event {
+	return &customersevents.Event{
+		Type:     customersevents.EventType_EventTypeBlockKey,
+		BlockKey: &customersevents.BlockKey{ApiKeyId: id, Message: message},
+	}
+}
+
+func unblockKey(id, _ string) *customersevents.Event {
+	return &customersevents.Event{
+		Type: customersevents.EventType_EventTypeUnblockKey, UnblockKey: &customersevents.UnblockKey{ApiKeyId: id},
+	}
+}
+
 // changed are the names of the fields that a change may be about and in which two customers differ.
 func changed(before, after Customer) []string {
 	var fields []string

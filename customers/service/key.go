@@ -34,6 +34,7 @@ type Key struct {
 	Created     time.Time // UTC, to the microsecond
 	Expires     time.Time // UTC; zero for never
 	RotatedTo   string    // the id of the key that has its place; empty while none has
+	Blocked     string    // what callers with it are told, while an operator has blocked it; empty while it is not
 }
 
 // newKeyText makes a key.

@@ -230,7 +230,7 @@ func (k *Keys) Revoke(ctx context.Context, customerID, keyID string) error {
 // errKey does not say whether there ever was such a key.
 var errKey = errors.Unauthenticated("the API key is not good, or not any more: make another one")
 
-// Verify returns the key of a text, if it is good now. It is asked for calls of customers, and reads one row.
+// Verify returns the key of a text, if it is good now, or blocked. It is asked for calls of customers, and reads one row.
 func (k *Keys) Verify(ctx context.Context, text string) (Key, error) {
 	switch {
 	case text == "":

@@ -41,14 +41,14 @@ func countKeys(ctx context.Context, tx database.Querier, customer string) (int, 
 }
 
 // keyColumns are those of a key that its owner is shown, in the order in which scanKey reads them.
-const keyColumns = `id, customer_id, prefix, scopes, description, created, expires, successor`
+const keyColumns = `id, customer_id, prefix, scopes, description, created, expires, successor, blocked`
 
 // scanKey reads keyColumns, and what the query has behind them.
 func scanKey(row interface{ Scan(dest ...any) error }, more ...any) (Key, error) {
 	var k Key
 	var scopes string
 	var created, expires int64
-	into := []any{&k.ID, &k.CustomerID, &k.Prefix, &scopes, &k.Description, &created, &expires, &k.RotatedTo}
+	into := []any{&k.ID, &k.CustomerID, &k.Prefix, &scopes, &k.Description, &created, &expires, &k.RotatedTo, &k.Blocked}
 	if err := row.Scan(append(into, more...)...); err != nil {
 		return Key{}, err
 	}
@@ -75,7 +75,7 @@ func listKeys(ctx context.Context, q database.Reader, customer string, now time.
 }
 
 const selectKey = `
-	SELECT k.id, k.customer_id, k.scopes, k.expires, c.status
+	SELECT k.id, k.customer_id, k.scopes, k.expires, k.blocked, c.status
 	FROM customers_keys k JOIN customers_customers c ON c.id = k.customer_id
 	WHERE k.hash = $1 AND k.revoked = 0`
 
@@ -85,7 +85,7 @@ func findKey(ctx context.Context, q database.Reader, hash string) (Key, Status, 
 	var scopes string
 	var expires int64
 	var status Status
-	err := q.QueryRow(ctx, selectKey, hash).Scan(&k.ID, &k.CustomerID, &scopes, &expires, &status)
+	err := q.QueryRow(ctx, selectKey, hash).Scan(&k.ID, &k.CustomerID, &scopes, &expires, &k.Blocked, &status)
 	if stderrors.Is(err, sql.ErrNoRows) {
 		return Key{}, "", errors.NotFound("api_key", "there is no such key")
 	}
@@ -122,6 +122,14 @@ func findOwnKey(ctx context.Context, tx database.Querier, field, customer, id st
 func revokeKey(ctx context.Context, tx database.Querier, id string, now time.Time) error {
 	if _, err := tx.Exec(ctx, `UPDATE customers_keys SET revoked = $2 WHERE id = $1`, id, now.UnixMicro()); err != nil {
 		return fmt.Errorf("revoke a key: %w", err)
+	}
+	return nil
+}
+
+// setKeyBlocked sets what callers with a key are told; empty when it is not blocked.
+func setKeyBlocked(ctx context.Context, tx database.Querier, id, message string) error {
+	if _, err := tx.Exec(ctx, `UPDATE customers_keys SET blocked = $2 WHERE id = $1`, id, message); err != nil {
+		return fmt.Errorf("block a key: %w", err)
 	}
 	return nil
 }

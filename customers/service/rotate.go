@@ -70,6 +70,8 @@ func (o ownKey) mayRotate(now time.Time) error {
 		return errors.Conflict("id", "the key was rotated before, and %s has its place: rotate that one", o.RotatedTo)
 	case o.revoked:
 		return errors.Conflict("id", "the key was revoked: make another one")
+	case o.Blocked != "":
+		return errors.Conflict("id", "the key is blocked")
 	case !o.Expires.IsZero() && !now.Before(o.Expires):
 		return errors.Conflict("id", "the key has expired: make another one")
 	}

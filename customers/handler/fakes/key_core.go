@@ -10,6 +10,20 @@ import (
 )
 
 type FakeKeyCore struct {
+	BlockStub        func(context.Context, string, string, string) error
+	blockMutex       sync.RWMutex
+	blockArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}
+	blockReturns struct {
+		result1 error
+	}
+	blockReturnsOnCall map[int]struct {
+		result1 error
+	}
 	GenerateStub        func(context.Context, service.NewKey) (service.Key, string, error)
 	generateMutex       sync.RWMutex
 	generateArgsForCall []struct {
@@ -69,6 +83,19 @@ type FakeKeyCore struct {
 		result2 string
 		result3 error
 	}
+	UnblockStub        func(context.Context, string, string) error
+	unblockMutex       sync.RWMutex
+	unblockArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	unblockReturns struct {
+		result1 error
+	}
+	unblockReturnsOnCall map[int]struct {
+		result1 error
+	}
 	VerifyStub        func(context.Context, string) (service.Key, error)
 	verifyMutex       sync.RWMutex
 	verifyArgsForCall []struct {
@@ -85,6 +112,70 @@ type FakeKeyCore struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeKeyCore) Block(arg1 context.Context, arg2 string, arg3 string, arg4 string) error {
+	fake.blockMutex.Lock()
+	ret, specificReturn := fake.blockReturnsOnCall[len(fake.blockArgsForCall)]
+	fake.blockArgsForCall = append(fake.blockArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}{arg1, arg2, arg3, arg4})
+	stub := fake.BlockStub
+	fakeReturns := fake.blockReturns
+	fake.recordInvocation("Block", []interface{}{arg1, arg2, arg3, arg4})
+	fake.blockMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3, arg4)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeKeyCore) BlockCallCount() int {
+	fake.blockMutex.RLock()
+	defer fake.blockMutex.RUnlock()
+	return len(fake.blockArgsForCall)
+}
+
+func (fake *FakeKeyCore) BlockCalls(stub func(context.Context, string, string, string) error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = stub
+}
+
+func (fake *FakeKeyCore) BlockArgsForCall(i int) (context.Context, string, string, string) {
+	fake.blockMutex.RLock()
+	defer fake.blockMutex.RUnlock()
+	argsForCall := fake.blockArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
+}
+
+func (fake *FakeKeyCore) BlockReturns(result1 error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = nil
+	fake.blockReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeKeyCore) BlockReturnsOnCall(i int, result1 error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = nil
+	if fake.blockReturnsOnCall == nil {
+		fake.blockReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.blockReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeKeyCore) Generate(arg1 context.Context, arg2 service.NewKey) (service.Key, string, error) {
@@ -349,6 +440,69 @@ func (fake *FakeKeyCore) RotateReturnsOnCall(i int, result1 service.Key, result2
 		result2 string
 		result3 error
 	}{result1, result2, result3}
+}
+
+func (fake *FakeKeyCore) Unblock(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.unblockMutex.Lock()
+	ret, specificReturn := fake.unblockReturnsOnCall[len(fake.unblockArgsForCall)]
+	fake.unblockArgsForCall = append(fake.unblockArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.UnblockStub
+	fakeReturns := fake.unblockReturns
+	fake.recordInvocation("Unblock", []interface{}{arg1, arg2, arg3})
+	fake.unblockMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeKeyCore) UnblockCallCount() int {
+	fake.unblockMutex.RLock()
+	defer fake.unblockMutex.RUnlock()
+	return len(fake.unblockArgsForCall)
+}
+
+func (fake *FakeKeyCore) UnblockCalls(stub func(context.Context, string, string) error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = stub
+}
+
+func (fake *FakeKeyCore) UnblockArgsForCall(i int) (context.Context, string, string) {
+	fake.unblockMutex.RLock()
+	defer fake.unblockMutex.RUnlock()
+	argsForCall := fake.unblockArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeyCore) UnblockReturns(result1 error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = nil
+	fake.unblockReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeKeyCore) UnblockReturnsOnCall(i int, result1 error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = nil
+	if fake.unblockReturnsOnCall == nil {
+		fake.unblockReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.unblockReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeKeyCore) Verify(arg1 context.Context, arg2 string) (service.Key, error) {
