@@ -272,14 +272,13 @@ func TestAccess(t *testing.T) {
 						want = http.StatusUnauthorized
 					}
 					code, answer := callRPC(t, rpc.As(token), m, body)
-					want = answered(m, want, code)
-					checkAccess(t, what, want, code, answer)
+					checkAccess(t, what, answered(m, want, code), code, answer)
 					checkOthersData(t, what, caller, answer, known)
-					if !isOutside(t, m) {
-						want = http.StatusNotFound
-					}
 					a, err := p.As(token).Post(t.Context(), pathOf(m), body)
 					require.NoError(t, err)
+					if want = answered(m, want, a.Code); !isOutside(t, m) {
+						want = http.StatusNotFound
+					}
 					checkAccess(t, what+", over HTTP", want, a.Code, string(a.Body))
 					checkOthersData(t, what+", over HTTP", caller, string(a.Body), known)
 					count += 2
