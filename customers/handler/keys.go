@@ -70,7 +70,7 @@ func (h *Keys) ListKeys(ctx context.Context, req *pb.ListKeysRequest, rsp *pb.Li
 		rsp.Keys = append(rsp.Keys, &pb.Key{
 			Id: k.ID, Prefix: k.Prefix, Scopes: k.Scopes, Description: k.Description,
 			Created: k.Created.Unix(), ExpiresAt: unixOrNever(k.Expires), RotatedTo: k.RotatedTo,
-			Blocked: k.Blocked,
+			Blocked: k.Blocked, LastSeen: unixOrNever(k.LastSeen),
 		})
 	}
 	return nil

@@ -79,12 +79,13 @@ func TestListKeys(t *testing.T) {
 	e := setupKeys(t)
 	forever := janes
 	forever.Expires, forever.RotatedTo, forever.Blocked = time.Time{}, id, "Call us"
+	forever.LastSeen = time.Unix(1_750_000_000, 999_999_000)
 	e.core.ListReturns([]service.Key{janes, forever}, nil)
 	reply, err := e.raw.JSON(t.Context(), "Keys.ListKeys", `{"customer_id": "`+id+`"}`)
 	require.NoError(t, err)
 	const key = `{"id": "` + keyID + `", "prefix": "mk_01234567", "scopes": ["maps", "weather/Now"], "description": "früh", "created": "1700000000"`
-	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000", "rotated_to": "", "blocked": ""}, `+
-		key+`, "expires_at": "0", "rotated_to": "`+id+`", "blocked": "Call us"}]}`, reply)
+	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000", "rotated_to": "", "blocked": "", "last_seen": "0"}, `+
+		key+`, "expires_at": "0", "rotated_to": "`+id+`", "blocked": "Call us", "last_seen": "1750000000"}]}`, reply)
 	require.Equal(t, 1, e.calls())
 	_, got := e.core.ListArgsForCall(0)
 	assert.Equal(t, id, got)

@@ -1350,7 +1350,9 @@ type Key struct {
 	// The id of the key that has its place since it was rotated; empty while none has.
 	RotatedTo string `protobuf:"bytes,7,opt,name=rotated_to,json=rotatedTo,proto3" json:"rotated_to,omitempty"`
 	// What callers with it are told, while an operator has blocked it; empty while it is not blocked.
-	Blocked       string `protobuf:"bytes,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	Blocked string `protobuf:"bytes,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// When it was last good for a call, in seconds since 1970-01-01 UTC, or up to two minutes earlier; 0 for never.
+	LastSeen      int64 `protobuf:"varint,9,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1439,6 +1441,13 @@ func (x *Key) GetBlocked() string {
 		return x.Blocked
 	}
 	return ""
+}
+
+func (x *Key) GetLastSeen() int64 {
+	if x != nil {
+		return x.LastSeen
+	}
+	return 0
 }
 
 // GenerateKeyRequest describes a key.
@@ -2272,7 +2281,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rLogoutRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\"\x10\n" +
-	"\x0eLogoutResponse\"\xd9\x01\n" +
+	"\x0eLogoutResponse\"\xf6\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -2283,7 +2292,8 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"expires_at\x18\x06 \x01(\x03R\texpiresAt\x12\x1d\n" +
 	"\n" +
 	"rotated_to\x18\a \x01(\tR\trotatedTo\x12\x18\n" +
-	"\ablocked\x18\b \x01(\tR\ablocked\"\x8e\x01\n" +
+	"\ablocked\x18\b \x01(\tR\ablocked\x12\x1b\n" +
+	"\tlast_seen\x18\t \x01(\x03R\blastSeen\"\x8e\x01\n" +
 	"\x12GenerateKeyRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x16\n" +

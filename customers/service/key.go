@@ -33,6 +33,7 @@ type Key struct {
 	Description string
 	Created     time.Time // UTC, to the microsecond
 	Expires     time.Time // UTC; zero for never
+	LastSeen    time.Time // UTC, when it was last good for a call, or up to two minutes earlier; zero for never
 	RotatedTo   string    // the id of the key that has its place; empty while none has
 	Blocked     string    // what callers with it are told, while an operator has blocked it; empty while it is not
 }

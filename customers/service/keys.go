@@ -57,14 +57,19 @@ func (c KeysConfig) Validate() error {
 
 // Keys keeps the keys with which customers call. It may be used by many goroutines at once, and by several processes on one
 // database.
-type Keys struct{ book }
+type Keys struct {
+	book
+	seen sightings
+	// stop ends the goroutine that writes down what was seen, and stopped is closed when it has ended.
+	stop, stopped chan struct{}
+}
 
 // NewKeys returns the keys in a database, or an error when the configuration is not valid.
 func NewKeys(cfg KeysConfig) (*Keys, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Keys{newBook(cfg.DB, cfg.Outbox, cfg.Clock)}, nil
+	return &Keys{book: newBook(cfg.DB, cfg.Outbox, cfg.Clock)}, nil
 }
 
 // NewKey describes a key to be.
@@ -254,6 +259,9 @@ func (k *Keys) Verify(ctx context.Context, text string) (Key, error) {
 		return Key{}, errors.Forbidden("the customer whose key it is is banned")
 	case status != Active:
 		return Key{}, errors.Forbidden("the customer whose key it is is not active")
+	}
+	if key.Blocked == "" {
+		k.seen.note(key.ID, k.now())
 	}
 	return key, nil
 }

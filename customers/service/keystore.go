@@ -41,18 +41,19 @@ func countKeys(ctx context.Context, tx database.Querier, customer string) (int, 
 }
 
 // keyColumns are those of a key that its owner is shown, in the order in which scanKey reads them.
-const keyColumns = `id, customer_id, prefix, scopes, description, created, expires, successor, blocked`
+const keyColumns = `id, customer_id, prefix, scopes, description, created, expires, last_seen, successor, blocked`
 
 // scanKey reads keyColumns, and what the query has behind them.
 func scanKey(row interface{ Scan(dest ...any) error }, more ...any) (Key, error) {
 	var k Key
 	var scopes string
-	var created, expires int64
-	into := []any{&k.ID, &k.CustomerID, &k.Prefix, &scopes, &k.Description, &created, &expires, &k.RotatedTo, &k.Blocked}
+	var created, expires, seen int64
+	into := []any{&k.ID, &k.CustomerID, &k.Prefix, &scopes, &k.Description, &created, &expires, &seen, &k.RotatedTo, &k.Blocked}
 	if err := row.Scan(append(into, more...)...); err != nil {
 		return Key{}, err
 	}
-	k.Scopes, k.Created, k.Expires = strings.Split(scopes, scopeSeparator), time.UnixMicro(created).UTC(), timeOrNever(expires)
+	k.Scopes, k.Created = strings.Split(scopes, scopeSeparator), time.UnixMicro(created).UTC()
+	k.Expires, k.LastSeen = timeOrNever(expires), timeOrNever(seen)
 	return k, nil
 }
 

@@ -34,13 +34,14 @@ func TestPlansOfKeys(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		for query, args := range map[string][]any{
-			selectKey:   {"a"},
-			selectKeys:  {"a", 1},
-			countOfKeys: {"a"},
-			endedKeys:   {"a", 1},
-			rotatedKeys: {1, 10},
-			sweptKeys:   {1, 10},
-			selectDue:   {"a", 1, 10},
+			selectKey:     {"a"},
+			selectKeys:    {"a", 1},
+			countOfKeys:   {"a"},
+			endedKeys:     {"a", 1},
+			rotatedKeys:   {1, 10},
+			updateSeen(1): {"a", 1},
+			sweptKeys:     {1, 10},
+			selectDue:     {"a", 1, 10},
 		} {
 			plan := databasetest.Plan(t, db, small, query, args...)
 			assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, query)
