@@ -75,26 +75,38 @@ func listKeys(ctx context.Context, q database.Reader, customer string, now time.
 	return keys, nil
 }
 
-const selectKey = `
-	SELECT k.id, k.customer_id, k.scopes, k.expires, k.blocked, c.status
-	FROM customers_keys k JOIN customers_customers c ON c.id = k.customer_id
-	WHERE k.hash = $1 AND k.revoked = 0`
+// foundKey is what a key that was not revoked is good for, and the status of its customer.
+type foundKey struct {
+	Key
+	status Status
+}
 
-// findKey returns what a key that was not revoked is good for, and the status of its customer.
-func findKey(ctx context.Context, q database.Reader, hash string) (Key, Status, error) {
-	var k Key
-	var scopes string
-	var expires int64
-	var status Status
-	err := q.QueryRow(ctx, selectKey, hash).Scan(&k.ID, &k.CustomerID, &scopes, &expires, &k.Blocked, &status)
-	if stderrors.Is(err, sql.ErrNoRows) {
-		return Key{}, "", errors.NotFound("api_key", "there is no such key")
-	}
+// selectFound is the query for so many hashes.
+func selectFound(hashes int) string {
+	return `
+		SELECT k.hash, k.id, k.customer_id, k.scopes, k.expires, k.blocked, c.status
+		FROM customers_keys k JOIN customers_customers c ON c.id = k.customer_id
+		WHERE k.revoked = 0 AND k.hash IN ` + database.Values(1, hashes)
+}
+
+// findKeys returns the keys of hashes.
+func findKeys(ctx context.Context, q database.Reader, hashes []string) (map[string]foundKey, error) {
+	found := make(map[string]foundKey, len(hashes))
+	err := database.EachRow(ctx, q, func(row *sql.Rows) error {
+		var k foundKey
+		var hash, scopes string
+		var expires int64
+		if err := row.Scan(&hash, &k.ID, &k.CustomerID, &scopes, &expires, &k.Blocked, &k.status); err != nil {
+			return err
+		}
+		k.Scopes, k.Expires = strings.Split(scopes, scopeSeparator), timeOrNever(expires)
+		found[hash] = k
+		return nil
+	}, selectFound(len(hashes)), anys(hashes)...)
 	if err != nil {
-		return Key{}, "", fmt.Errorf("read a key: %w", err)
+		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	k.Scopes, k.Expires = strings.Split(scopes, scopeSeparator), timeOrNever(expires)
-	return k, status, nil
+	return found, nil
 }
 
 // ownKey is a key as those see it who change it.
