@@ -97,8 +97,8 @@ func New(cfg Config) (*Customers, error) {
 		return nil, err
 	}
 	by := func(column string) *database.Lookup[string, Customer] {
-		return database.NewLookup(func(ctx context.Context, values []string) (map[string]Customer, error) {
-			return findEach(ctx, cfg.DB.Read(), column, values)
+		return database.NewLookup(cfg.DB, func(ctx context.Context, q database.Reader, values []string) (map[string]Customer, error) {
+			return findEach(ctx, q, column, values)
 		})
 	}
 	return &Customers{

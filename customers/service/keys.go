@@ -71,10 +71,8 @@ func NewKeys(cfg KeysConfig) (*Keys, error) {
 		return nil, err
 	}
 	return &Keys{
-		book: newBook(cfg.DB, cfg.Outbox, cfg.Clock),
-		found: database.NewLookup(func(ctx context.Context, hashes []string) (map[string]foundKey, error) {
-			return findKeys(ctx, cfg.DB.Read(), hashes)
-		}),
+		book:  newBook(cfg.DB, cfg.Outbox, cfg.Clock),
+		found: database.NewLookup(cfg.DB, findKeys),
 	}, nil
 }
 
