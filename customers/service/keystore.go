@@ -115,10 +115,11 @@ type ownKey struct {
 	revoked bool
 }
 
-// findOwnKey returns a key of a customer, also one that was revoked. The customer is locked, and with them their keys. The field
-// is that of the request which names the key.
+// findOwnKey returns a key of a customer, also one that was revoked. The customer is locked, and with them their keys. The field is
+// that of the request which names the key.
 func findOwnKey(ctx context.Context, tx database.Querier, field, customer, id string) (ownKey, error) {
-	row := tx.QueryRow(ctx, `SELECT `+keyColumns+`, revoked <> 0 FROM customers_keys WHERE id = $1 AND customer_id = $2`, id, customer)
+	row := tx.QueryRow(ctx, `
+		SELECT `+keyColumns+`, revoked <> 0 FROM customers_keys WHERE id = $1 AND customer_id = $2`, id, customer)
 	var o ownKey
 	var err error
 	o.Key, err = scanKey(row, &o.revoked)
@@ -153,7 +154,8 @@ func replaceKey(ctx context.Context, tx database.Querier, id, successor string, 
 	if now {
 		column = `revoked`
 	}
-	_, err := tx.Exec(ctx, `UPDATE customers_keys SET successor = $2, `+column+` = $3 WHERE id = $1`, id, successor, until.UnixMicro())
+	_, err := tx.Exec(ctx, `
+		UPDATE customers_keys SET successor = $2, `+column+` = $3 WHERE id = $1`, id, successor, until.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("replace a key: %w", err)
 	}
