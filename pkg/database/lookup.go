@@ -8,6 +8,9 @@ import (
 )
 
 const (
+	// lookupsAtOnce is how many queries of a Lookup are under way before callers wait for one to end: two, so that this process has
+	// something to do while the database has.
+	lookupsAtOnce = 2
 	// lookupMost is how many keys a query of a Lookup asks for at most.
 	lookupMost = 64
 	// lookupPatience is how long a query may take that several wait for.
@@ -17,8 +20,8 @@ const (
 // lookupSizes are the numbers of keys that are asked for.
 var lookupSizes = []int{1, 4, 16, lookupMost}
 
-// Lookup finds one thing for each of many callers with few queries. Those who come while a query is under way, or at the same
-// time, are asked for together by the next one, when that is over or as soon as there are 64. Nothing is remembered: what is found
+// Lookup finds one thing for each of many callers with few queries. Those who come at the same time, or while two queries are
+// under way, are asked for together by the next one, when one of those is over or as soon as there are 64. Nothing is remembered: what is found
 // was committed when it was looked for, or later, so that whoever has changed it sees the change. It may be used by many goroutines
 // at once.
 type Lookup[K comparable, V any] struct {
@@ -78,7 +81,7 @@ func (l *Lookup[K, V]) join(key K) *lookup[K, V] {
 		l.waiting = nil
 		l.running++
 		go l.run(q)
-	case l.running == 0:
+	case l.running < lookupsAtOnce:
 		l.running++
 		go l.run(nil)
 	}

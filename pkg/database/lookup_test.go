@@ -45,16 +45,39 @@ func (g *gate) ask(_ context.Context, _ database.Reader, keys []int) (map[int]in
 	return found, nil
 }
 
-// fill has a query be under way, so that whoever comes waits for the next.
+// fill has as many queries be under way as others wait for.
 func (g *gate) fill(t *testing.T, wg *sync.WaitGroup, l *database.Lookup[int, int]) {
 	t.Helper()
-	wg.Go(func() {
-		v, ok, err := l.Get(context.Background(), 2)
-		assert.NoError(t, err)
-		assert.True(t, ok)
-		assert.Equal(t, 4, v)
-	})
-	require.Equal(t, []int{2}, <-g.asked, "the first is asked for at once, and alone")
+	for range 2 {
+		wg.Go(func() {
+			v, ok, err := l.Get(context.Background(), 2)
+			assert.NoError(t, err)
+			assert.True(t, ok)
+			assert.Equal(t, 4, v)
+		})
+		require.Equal(t, []int{2}, <-g.asked, "the first are asked for at once, and alone")
+	}
+}
+
+// serve answers until everybody has an answer, and returns what was asked for.
+func (g *gate) serve(t *testing.T, wg *sync.WaitGroup) map[int]bool {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	seen := make(map[int]bool)
+	for going := true; going; {
+		select {
+		case keys := <-g.asked:
+			require.Contains(t, []int{1, 4, 16, 64}, len(keys))
+			for _, key := range keys {
+				seen[key] = true
+			}
+		case g.open <- struct{}{}:
+		case <-ended:
+			going = false
+		}
+	}
+	return seen
 }
 
 func TestLookup(t *testing.T) {
@@ -74,21 +97,7 @@ func TestLookup(t *testing.T) {
 			}
 		})
 	}
-	ended := make(chan struct{})
-	go func() { wg.Wait(); close(ended) }()
-	seen := make(map[int]bool)
-	for going := true; going; {
-		select {
-		case keys := <-g.asked:
-			require.Contains(t, []int{1, 4, 16, 64}, len(keys))
-			for _, key := range keys {
-				seen[key] = true
-			}
-		case g.open <- struct{}{}:
-		case <-ended:
-			going = false
-		}
-	}
+	seen := g.serve(t, &wg)
 	require.Len(t, seen, callers)
 
 	wg.Go(func() { _, _, _ = l.Get(context.Background(), 1) })
@@ -111,8 +120,9 @@ func TestFullLookup(t *testing.T) {
 		})
 	}
 	require.Len(t, <-g.asked, 64, "the first one's answer is still to come")
-	g.open <- struct{}{}
-	g.open <- struct{}{}
+	for range 3 {
+		g.open <- struct{}{}
+	}
 	wg.Wait()
 }
 
@@ -131,12 +141,7 @@ func TestFailedLookup(t *testing.T) {
 		_, _, err := l.Get(context.Background(), bad)
 		assert.ErrorIs(t, err, errBoom)
 	})
-	g.open <- struct{}{}
-	for !slices.Contains(<-g.asked, bad) { // it may wait for the next but one
-		g.open <- struct{}{}
-	}
-	g.open <- struct{}{}
-	wg.Wait()
+	g.serve(t, &wg)
 }
 
 // Who has changed something sees the change, however many look it up.
