@@ -106,12 +106,12 @@ func measureCalls(ctx context.Context, report *bench.Report, dir string, s sourc
 }
 
 // measurePages measures what pages of many customers cost against the same of few.
-func measurePages(ctx context.Context, report *bench.Report, small, large source) error {
+func measurePages(ctx context.Context, report *bench.Report, small, large source) (err error) {
 	var sides [2][]bench.Side
 	for i, s := range []source{small, large} {
-		c, err := s.open()
-		if err != nil {
-			return err
+		c, failed := s.open()
+		if failed != nil {
+			return failed
 		}
 		defer func() { err = errors.Join(err, c.db.Close()) }()
 		middle, last, err := s.walk(ctx, c)
