@@ -78,6 +78,8 @@ func wireKeys(srv *service.Service, db *database.DB, bus *events.Bus) error {
 	if err != nil {
 		return err
 	}
+	srv.OnStart(keys.Start)
+	srv.OnStop(keys.Stop)
 	if err := bus.Every("keys", sweepEvery, keys.Sweep); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/auth"
+	merrors "github.com/micro/micro/v3/service/errors"
 	"github.com/micro/micro/v3/service/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,7 +50,8 @@ func (e *keyEdge) as(account *auth.Account) pb.KeysService {
 
 // calls is how often the core was called.
 func (e *keyEdge) calls() int {
-	return e.core.GenerateCallCount() + e.core.ListCallCount() + e.core.RevokeCallCount() + e.core.VerifyCallCount()
+	return e.core.GenerateCallCount() + e.core.ListCallCount() + e.core.RevokeCallCount() + e.core.RotateCallCount() +
+		e.core.BlockCallCount() + e.core.UnblockCallCount() + e.core.VerifyCallCount()
 }
 
 func TestKeysConfig(t *testing.T) {
@@ -76,12 +78,14 @@ func TestListKeys(t *testing.T) {
 	t.Parallel()
 	e := setupKeys(t)
 	forever := janes
-	forever.Expires = time.Time{}
+	forever.Expires, forever.RotatedTo, forever.Blocked = time.Time{}, id, "Call us"
+	forever.LastSeen = time.Unix(1_750_000_000, 999_999_000)
 	e.core.ListReturns([]service.Key{janes, forever}, nil)
 	reply, err := e.raw.JSON(t.Context(), "Keys.ListKeys", `{"customer_id": "`+id+`"}`)
 	require.NoError(t, err)
 	const key = `{"id": "` + keyID + `", "prefix": "mk_01234567", "scopes": ["maps", "weather/Now"], "description": "früh", "created": "1700000000"`
-	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000"}, `+key+`, "expires_at": "0"}]}`, reply)
+	assert.JSONEq(t, `{"keys": [`+key+`, "expires_at": "1800000000", "rotated_to": "", "blocked": "", "last_seen": "0"}, `+
+		key+`, "expires_at": "0", "rotated_to": "`+id+`", "blocked": "Call us", "last_seen": "1750000000"}]}`, reply)
 	require.Equal(t, 1, e.calls())
 	_, got := e.core.ListArgsForCall(0)
 	assert.Equal(t, id, got)
@@ -96,6 +100,54 @@ func TestRevokeKey(t *testing.T) {
 	require.Equal(t, 1, e.calls())
 	_, customer, key := e.core.RevokeArgsForCall(0)
 	assert.Equal(t, []string{id, keyID}, []string{customer, key})
+}
+
+func TestRotateKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	e.core.RotateReturns(janes, "mk_text", nil)
+	rsp, err := e.as(servicetest.Customer(id)).RotateKey(t.Context(), &pb.RotateKeyRequest{Id: keyID, GraceSeconds: 60})
+	require.NoError(t, err)
+	requireProto(t, &pb.RotateKeyResponse{ApiKey: "mk_text", ApiKeyId: keyID}, rsp)
+	require.Equal(t, 1, e.calls())
+	_, got := e.core.RotateArgsForCall(0)
+	assert.Equal(t, service.Rotation{CustomerID: id, KeyID: keyID, Grace: 60}, got)
+}
+
+// Blocking is for admins.
+func TestBlockKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	blocked, err := e.as(servicetest.Admin).BlockKey(t.Context(), &pb.BlockKeyRequest{CustomerId: id, KeyId: keyID, Message: "Call us"})
+	require.NoError(t, err)
+	requireProto(t, &pb.BlockKeyResponse{}, blocked)
+	unblocked, err := e.as(servicetest.Admin).UnblockKey(t.Context(), &pb.UnblockKeyRequest{CustomerId: id, KeyId: keyID})
+	require.NoError(t, err)
+	requireProto(t, &pb.UnblockKeyResponse{}, unblocked)
+	_, customer, key, message := e.core.BlockArgsForCall(0)
+	assert.Equal(t, []string{id, keyID, "Call us"}, []string{customer, key, message})
+	_, customer, key = e.core.UnblockArgsForCall(0)
+	assert.Equal(t, []string{id, keyID}, []string{customer, key})
+	for _, caller := range []*auth.Account{servicetest.Service("gateway"), servicetest.Service("signup"), servicetest.Customer(id)} {
+		_, err := e.as(caller).BlockKey(t.Context(), &pb.BlockKeyRequest{CustomerId: id, KeyId: keyID, Message: "Call us"})
+		servicetest.RequireError(t, err, 403, "customers.Keys.BlockKey", "only an admin may call this")
+		_, err = e.as(caller).UnblockKey(t.Context(), &pb.UnblockKeyRequest{CustomerId: id, KeyId: keyID})
+		servicetest.RequireError(t, err, 403, "customers.Keys.UnblockKey", "only an admin may call this")
+	}
+	require.Equal(t, 2, e.calls())
+}
+
+// What a caller with a blocked key is told is what the operator has written, behind what nobody else says.
+func TestVerifyBlockedKey(t *testing.T) {
+	t.Parallel()
+	e := setupKeys(t)
+	key := janes
+	key.Blocked = "100% of callers: früh"
+	e.core.VerifyReturns(key, nil)
+	rsp, err := e.VerifyKey(t.Context(), &pb.VerifyKeyRequest{ApiKey: "mk_text"})
+	servicetest.RequireError(t, err, 403, "customers.Keys.VerifyKey", "the API key is blocked: 100% of callers: früh$")
+	require.Nil(t, rsp)
+	require.True(t, strings.HasPrefix(merrors.FromError(err).Detail, pb.KeyIsBlocked))
 }
 
 // Only the gateway and admins may ask whose a key is, whatever key they have.
@@ -137,7 +189,12 @@ func TestMalformedRequestsOfKeys(t *testing.T) {
 		},
 		"Keys.ListKeys":  {`{"customer_id": 5}`: "customer_id: expected a string", `[]`: "body: expected an object"},
 		"Keys.RevokeKey": {`{"id": 5}`: "id: expected a string"},
-		"Keys.VerifyKey": {`{"api_key": 5}`: "api_key: expected a string", "{\"api_key\": \"\xff\"}": "api_key: expected valid UTF-8"},
+		"Keys.RotateKey": {
+			`{"id": 5}`: "id: expected a string", `{"grace_seconds": "soon"}`: "grace_seconds: expected a whole number",
+		},
+		"Keys.BlockKey":   {`{"message": 5}`: "message: expected a string", "{\"message\": \"\xff\"}": "message: expected valid UTF-8"},
+		"Keys.UnblockKey": {`{"key_id": 5}`: "key_id: expected a string", `{"id": "x"}`: `body: unknown field "id"`},
+		"Keys.VerifyKey":  {`{"api_key": 5}`: "api_key: expected a string", "{\"api_key\": \"\xff\"}": "api_key: expected valid UTF-8"},
 	} {
 		for body, detail := range bodies {
 			_, err := e.raw.JSON(t.Context(), endpoint, body)
@@ -168,6 +225,9 @@ func TestErrorsOfTheCoreOfKeys(t *testing.T) {
 			e.core.GenerateReturns(service.Key{}, "", tc.err)
 			e.core.ListReturns(nil, tc.err)
 			e.core.RevokeReturns(tc.err)
+			e.core.RotateReturns(service.Key{}, "", tc.err)
+			e.core.BlockReturns(tc.err)
+			e.core.UnblockReturns(tc.err)
 			e.core.VerifyReturns(service.Key{}, tc.err)
 			_, err := e.GenerateKey(t.Context(), &pb.GenerateKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.GenerateKey", tc.detail)
@@ -175,9 +235,15 @@ func TestErrorsOfTheCoreOfKeys(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.ListKeys", tc.detail)
 			_, err = e.RevokeKey(t.Context(), &pb.RevokeKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.RevokeKey", tc.detail)
+			_, err = e.RotateKey(t.Context(), &pb.RotateKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.RotateKey", tc.detail)
+			_, err = e.BlockKey(t.Context(), &pb.BlockKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.BlockKey", tc.detail)
+			_, err = e.UnblockKey(t.Context(), &pb.UnblockKeyRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Keys.UnblockKey", tc.detail)
 			_, err = e.VerifyKey(t.Context(), &pb.VerifyKeyRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Keys.VerifyKey", tc.detail)
-			assert.Equal(t, 4, e.calls())
+			assert.Equal(t, 7, e.calls())
 		})
 	}
 }

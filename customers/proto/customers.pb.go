@@ -1346,7 +1346,13 @@ type Key struct {
 	// When it was made, in seconds since 1970-01-01 UTC.
 	Created int64 `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
 	// When it expires, in seconds since 1970-01-01 UTC; 0 for never.
-	ExpiresAt     int64 `protobuf:"varint,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt int64 `protobuf:"varint,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The id of the key that has its place since it was rotated; empty while none has.
+	RotatedTo string `protobuf:"bytes,7,opt,name=rotated_to,json=rotatedTo,proto3" json:"rotated_to,omitempty"`
+	// What callers with it are told, while an operator has blocked it; empty while it is not blocked.
+	Blocked string `protobuf:"bytes,8,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// When it was last good for a call, in seconds since 1970-01-01 UTC, or up to two minutes earlier; 0 for never.
+	LastSeen      int64 `protobuf:"varint,9,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1419,6 +1425,27 @@ func (x *Key) GetCreated() int64 {
 func (x *Key) GetExpiresAt() int64 {
 	if x != nil {
 		return x.ExpiresAt
+	}
+	return 0
+}
+
+func (x *Key) GetRotatedTo() string {
+	if x != nil {
+		return x.RotatedTo
+	}
+	return ""
+}
+
+func (x *Key) GetBlocked() string {
+	if x != nil {
+		return x.Blocked
+	}
+	return ""
+}
+
+func (x *Key) GetLastSeen() int64 {
+	if x != nil {
+		return x.LastSeen
 	}
 	return 0
 }
@@ -1737,6 +1764,320 @@ func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
 	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
 }
 
+// RotateKeyRequest names a key of a customer.
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// How many seconds more the key is good for, unless it expires before: 0 to 604800, which is seven days. With 0 it stops at
+	// once.
+	GraceSeconds  int64 `protobuf:"varint,3,opt,name=grace_seconds,json=graceSeconds,proto3" json:"grace_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RotateKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetGraceSeconds() int64 {
+	if x != nil {
+		return x.GraceSeconds
+	}
+	return 0
+}
+
+// RotateKeyResponse has the new key, which is shown this once.
+type RotateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key itself.
+	ApiKey string `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// Its id, by which it is listed and revoked.
+	ApiKeyId      string `protobuf:"bytes,2,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RotateKeyResponse) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *RotateKeyResponse) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+// BlockKeyRequest names a key of a customer, and says what its callers are told.
+type BlockKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The key's id. Required.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// What callers with the key are told: one line of 1 to 200 characters. It is shown as plain text, and may not have control
+	// characters or such as change the direction of writing. Required.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockKeyRequest) Reset() {
+	*x = BlockKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockKeyRequest) ProtoMessage() {}
+
+func (x *BlockKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockKeyRequest.ProtoReflect.Descriptor instead.
+func (*BlockKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *BlockKeyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *BlockKeyRequest) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *BlockKeyRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// BlockKeyResponse is empty.
+type BlockKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockKeyResponse) Reset() {
+	*x = BlockKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockKeyResponse) ProtoMessage() {}
+
+func (x *BlockKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockKeyResponse.ProtoReflect.Descriptor instead.
+func (*BlockKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
+}
+
+// UnblockKeyRequest names a key of a customer.
+type UnblockKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	CustomerId string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The key's id. Required.
+	KeyId         string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockKeyRequest) Reset() {
+	*x = UnblockKeyRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockKeyRequest) ProtoMessage() {}
+
+func (x *UnblockKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockKeyRequest.ProtoReflect.Descriptor instead.
+func (*UnblockKeyRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *UnblockKeyRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *UnblockKeyRequest) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+// UnblockKeyResponse is empty.
+type UnblockKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockKeyResponse) Reset() {
+	*x = UnblockKeyResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockKeyResponse) ProtoMessage() {}
+
+func (x *UnblockKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockKeyResponse.ProtoReflect.Descriptor instead.
+func (*UnblockKeyResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
+}
+
 // VerifyKeyRequest has a key.
 type VerifyKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1748,7 +2089,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2101,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2114,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -1800,7 +2141,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2153,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2166,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *VerifyKeyResponse) GetCustomerId() string {
@@ -1940,7 +2281,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rLogoutRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\"\x10\n" +
-	"\x0eLogoutResponse\"\xa0\x01\n" +
+	"\x0eLogoutResponse\"\xf6\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -1948,7 +2289,11 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x18\n" +
 	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x06 \x01(\x03R\texpiresAt\"\x8e\x01\n" +
+	"expires_at\x18\x06 \x01(\x03R\texpiresAt\x12\x1d\n" +
+	"\n" +
+	"rotated_to\x18\a \x01(\tR\trotatedTo\x12\x18\n" +
+	"\ablocked\x18\b \x01(\tR\ablocked\x12\x1b\n" +
+	"\tlast_seen\x18\t \x01(\x03R\blastSeen\"\x8e\x01\n" +
 	"\x12GenerateKeyRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\x12\x16\n" +
@@ -1969,7 +2314,27 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vcustomer_id\x18\x02 \x01(\tR\n" +
 	"customerId\"\x13\n" +
-	"\x11RevokeKeyResponse\"+\n" +
+	"\x11RevokeKeyResponse\"h\n" +
+	"\x10RotateKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\x12#\n" +
+	"\rgrace_seconds\x18\x03 \x01(\x03R\fgraceSeconds\"J\n" +
+	"\x11RotateKeyResponse\x12\x17\n" +
+	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\"c\n" +
+	"\x0fBlockKeyRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x12\n" +
+	"\x10BlockKeyResponse\"K\n" +
+	"\x11UnblockKeyRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\"\x14\n" +
+	"\x12UnblockKeyResponse\"+\n" +
 	"\x10VerifyKeyRequest\x12\x17\n" +
 	"\aapi_key\x18\x01 \x01(\tR\x06apiKey\"\x89\x01\n" +
 	"\x11VerifyKeyResponse\x12\x1f\n" +
@@ -2002,14 +2367,19 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x05Login\x12\x17.customers.LoginRequest\x1a\x18.customers.LoginResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12R\n" +
 	"\x06Logout\x12\x18.customers.LogoutRequest\x1a\x19.customers.LogoutResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer_id2\xff\x02\n" +
+	"\vcustomer_id2\xfc\x04\n" +
 	"\x04Keys\x12a\n" +
 	"\vGenerateKey\x12\x1d.customers.GenerateKeyRequest\x1a\x1e.customers.GenerateKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id\x12[\n" +
 	"\bListKeys\x12\x1a.customers.ListKeysRequest\x1a\x1b.customers.ListKeysResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id\x90\x02\x01\x12[\n" +
 	"\tRevokeKey\x12\x1b.customers.RevokeKeyRequest\x1a\x1c.customers.RevokeKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer_id\x12Z\n" +
+	"\vcustomer_id\x12[\n" +
+	"\tRotateKey\x12\x1b.customers.RotateKeyRequest\x1a\x1c.customers.RotateKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12K\n" +
+	"\bBlockKey\x12\x1a.customers.BlockKeyRequest\x1a\x1b.customers.BlockKeyResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12Q\n" +
+	"\n" +
+	"UnblockKey\x12\x1c.customers.UnblockKeyRequest\x1a\x1d.customers.UnblockKeyResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12Z\n" +
 	"\tVerifyKey\x12\x1b.customers.VerifyKeyRequest\x1a\x1c.customers.VerifyKeyResponse\"\x12\xc2\xf3\x18\v\x1a\t\n" +
 	"\agateway\x90\x02\x01B2Z0github.com/m3o/backend/customers/proto;customersb\x06proto3"
 
@@ -2025,7 +2395,7 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_customers_proto_customers_proto_goTypes = []any{
 	(*Customer)(nil),              // 0: customers.Customer
 	(*CreateRequest)(nil),         // 1: customers.CreateRequest
@@ -2058,20 +2428,26 @@ var file_customers_proto_customers_proto_goTypes = []any{
 	(*ListKeysResponse)(nil),      // 28: customers.ListKeysResponse
 	(*RevokeKeyRequest)(nil),      // 29: customers.RevokeKeyRequest
 	(*RevokeKeyResponse)(nil),     // 30: customers.RevokeKeyResponse
-	(*VerifyKeyRequest)(nil),      // 31: customers.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 32: customers.VerifyKeyResponse
-	nil,                           // 33: customers.Customer.MetaEntry
-	nil,                           // 34: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 35: google.protobuf.FieldMask
+	(*RotateKeyRequest)(nil),      // 31: customers.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 32: customers.RotateKeyResponse
+	(*BlockKeyRequest)(nil),       // 33: customers.BlockKeyRequest
+	(*BlockKeyResponse)(nil),      // 34: customers.BlockKeyResponse
+	(*UnblockKeyRequest)(nil),     // 35: customers.UnblockKeyRequest
+	(*UnblockKeyResponse)(nil),    // 36: customers.UnblockKeyResponse
+	(*VerifyKeyRequest)(nil),      // 37: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 38: customers.VerifyKeyResponse
+	nil,                           // 39: customers.Customer.MetaEntry
+	nil,                           // 40: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil), // 41: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	33, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	34, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	39, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	40, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	35, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	41, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
 	0,  // 8: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
 	0,  // 9: customers.ActivateResponse.customer:type_name -> customers.Customer
@@ -2093,24 +2469,30 @@ var file_customers_proto_customers_proto_depIdxs = []int32{
 	25, // 25: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
 	27, // 26: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
 	29, // 27: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
-	31, // 28: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
-	2,  // 29: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 30: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 31: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 32: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 33: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	12, // 34: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
-	14, // 35: customers.Customers.Activate:output_type -> customers.ActivateResponse
-	16, // 36: customers.Customers.Ban:output_type -> customers.BanResponse
-	18, // 37: customers.Customers.Unban:output_type -> customers.UnbanResponse
-	20, // 38: customers.Customers.Login:output_type -> customers.LoginResponse
-	23, // 39: customers.Customers.Logout:output_type -> customers.LogoutResponse
-	26, // 40: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
-	28, // 41: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
-	30, // 42: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
-	32, // 43: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
-	29, // [29:44] is the sub-list for method output_type
-	14, // [14:29] is the sub-list for method input_type
+	31, // 28: customers.Keys.RotateKey:input_type -> customers.RotateKeyRequest
+	33, // 29: customers.Keys.BlockKey:input_type -> customers.BlockKeyRequest
+	35, // 30: customers.Keys.UnblockKey:input_type -> customers.UnblockKeyRequest
+	37, // 31: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 32: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 33: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 34: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 35: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 36: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	12, // 37: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	14, // 38: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	16, // 39: customers.Customers.Ban:output_type -> customers.BanResponse
+	18, // 40: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	20, // 41: customers.Customers.Login:output_type -> customers.LoginResponse
+	23, // 42: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	26, // 43: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	28, // 44: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	30, // 45: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	32, // 46: customers.Keys.RotateKey:output_type -> customers.RotateKeyResponse
+	34, // 47: customers.Keys.BlockKey:output_type -> customers.BlockKeyResponse
+	36, // 48: customers.Keys.UnblockKey:output_type -> customers.UnblockKeyResponse
+	38, // 49: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	32, // [32:50] is the sub-list for method output_type
+	14, // [14:32] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -2127,7 +2509,7 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -318,13 +318,27 @@ type KeysService interface {
 	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
 	// nowhere else: only its hash is kept.
 	GenerateKey(ctx context.Context, in *GenerateKeyRequest, opts ...client.CallOption) (*GenerateKeyResponse, error)
-	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
-	// one page.
+	// ListKeys returns the customer's keys that were not revoked, the newest first, and without those whose grace after a
+	// rotation is over. There are at most 100, so that the list has one page.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...client.CallOption) (*ListKeysResponse, error)
 	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...client.CallOption) (*RevokeKeyResponse, error)
+	// RotateKey makes a key in the place of another, of the same scopes, description and expiry. The other one goes on for
+	// grace_seconds and then stops. The new key itself is in the answer and nowhere else. A key is rotated once: 409 for one that
+	// was, with the id of the key that has its place, so that whoever has lost the answer can rotate that one. 409 also for a key
+	// that was revoked, is blocked or has expired, of a customer who is not active, and when there is no room for another one; 404
+	// for one that the customer never had.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...client.CallOption) (*RotateKeyResponse, error)
+	// BlockKey has callers with a key refused with a message, until UnblockKey: 403. It is about that key alone: its owner can have
+	// others. To block a blocked key changes the message; the same call once more changes nothing. 409 for a key that was revoked;
+	// 404 for one that the customer never had.
+	BlockKey(ctx context.Context, in *BlockKeyRequest, opts ...client.CallOption) (*BlockKeyResponse, error)
+	// UnblockKey makes a blocked key as good as it was. Of a key that is not blocked it changes nothing; 404 for one that the
+	// customer never had.
+	UnblockKey(ctx context.Context, in *UnblockKeyRequest, opts ...client.CallOption) (*UnblockKeyResponse, error)
 	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
-	// saying which; 403 if the customer is banned or otherwise not active.
+	// saying which; 403 if the customer is banned or otherwise not active, or the key is blocked: then the detail is
+	// "the API key is blocked: " and the message.
 	VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error)
 }
 
@@ -370,6 +384,36 @@ func (c *keysService) RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts 
 	return out, nil
 }
 
+func (c *keysService) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...client.CallOption) (*RotateKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.RotateKey", in)
+	out := new(RotateKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysService) BlockKey(ctx context.Context, in *BlockKeyRequest, opts ...client.CallOption) (*BlockKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.BlockKey", in)
+	out := new(BlockKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *keysService) UnblockKey(ctx context.Context, in *UnblockKeyRequest, opts ...client.CallOption) (*UnblockKeyResponse, error) {
+	req := c.c.NewRequest(c.name, "Keys.UnblockKey", in)
+	out := new(UnblockKeyResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *keysService) VerifyKey(ctx context.Context, in *VerifyKeyRequest, opts ...client.CallOption) (*VerifyKeyResponse, error) {
 	req := c.c.NewRequest(c.name, "Keys.VerifyKey", in)
 	out := new(VerifyKeyResponse)
@@ -386,13 +430,27 @@ type KeysHandler interface {
 	// GenerateKey makes a key for an active customer, who can have 100 at a time (409). The key itself is in the answer and
 	// nowhere else: only its hash is kept.
 	GenerateKey(context.Context, *GenerateKeyRequest, *GenerateKeyResponse) error
-	// ListKeys returns the customer's keys that were not revoked, the newest first. There are at most 100, so that the list has
-	// one page.
+	// ListKeys returns the customer's keys that were not revoked, the newest first, and without those whose grace after a
+	// rotation is over. There are at most 100, so that the list has one page.
 	ListKeys(context.Context, *ListKeysRequest, *ListKeysResponse) error
 	// RevokeKey ends a key for good. Revoking a revoked key changes nothing; 404 for one that the customer never had.
 	RevokeKey(context.Context, *RevokeKeyRequest, *RevokeKeyResponse) error
+	// RotateKey makes a key in the place of another, of the same scopes, description and expiry. The other one goes on for
+	// grace_seconds and then stops. The new key itself is in the answer and nowhere else. A key is rotated once: 409 for one that
+	// was, with the id of the key that has its place, so that whoever has lost the answer can rotate that one. 409 also for a key
+	// that was revoked, is blocked or has expired, of a customer who is not active, and when there is no room for another one; 404
+	// for one that the customer never had.
+	RotateKey(context.Context, *RotateKeyRequest, *RotateKeyResponse) error
+	// BlockKey has callers with a key refused with a message, until UnblockKey: 403. It is about that key alone: its owner can have
+	// others. To block a blocked key changes the message; the same call once more changes nothing. 409 for a key that was revoked;
+	// 404 for one that the customer never had.
+	BlockKey(context.Context, *BlockKeyRequest, *BlockKeyResponse) error
+	// UnblockKey makes a blocked key as good as it was. Of a key that is not blocked it changes nothing; 404 for one that the
+	// customer never had.
+	UnblockKey(context.Context, *UnblockKeyRequest, *UnblockKeyResponse) error
 	// VerifyKey tells whose key it is and what it is good for. 401 for a key that is unknown, revoked or expired, without
-	// saying which; 403 if the customer is banned or otherwise not active.
+	// saying which; 403 if the customer is banned or otherwise not active, or the key is blocked: then the detail is
+	// "the API key is blocked: " and the message.
 	VerifyKey(context.Context, *VerifyKeyRequest, *VerifyKeyResponse) error
 }
 
@@ -401,6 +459,9 @@ func RegisterKeysHandler(s server.Server, hdlr KeysHandler, opts ...server.Handl
 		GenerateKey(ctx context.Context, in *GenerateKeyRequest, out *GenerateKeyResponse) error
 		ListKeys(ctx context.Context, in *ListKeysRequest, out *ListKeysResponse) error
 		RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error
+		RotateKey(ctx context.Context, in *RotateKeyRequest, out *RotateKeyResponse) error
+		BlockKey(ctx context.Context, in *BlockKeyRequest, out *BlockKeyResponse) error
+		UnblockKey(ctx context.Context, in *UnblockKeyRequest, out *UnblockKeyResponse) error
 		VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error
 	}
 	type Keys struct {
@@ -424,6 +485,18 @@ func (h *keysHandler) ListKeys(ctx context.Context, in *ListKeysRequest, out *Li
 
 func (h *keysHandler) RevokeKey(ctx context.Context, in *RevokeKeyRequest, out *RevokeKeyResponse) error {
 	return h.KeysHandler.RevokeKey(ctx, in, out)
+}
+
+func (h *keysHandler) RotateKey(ctx context.Context, in *RotateKeyRequest, out *RotateKeyResponse) error {
+	return h.KeysHandler.RotateKey(ctx, in, out)
+}
+
+func (h *keysHandler) BlockKey(ctx context.Context, in *BlockKeyRequest, out *BlockKeyResponse) error {
+	return h.KeysHandler.BlockKey(ctx, in, out)
+}
+
+func (h *keysHandler) UnblockKey(ctx context.Context, in *UnblockKeyRequest, out *UnblockKeyResponse) error {
+	return h.KeysHandler.UnblockKey(ctx, in, out)
 }
 
 func (h *keysHandler) VerifyKey(ctx context.Context, in *VerifyKeyRequest, out *VerifyKeyResponse) error {

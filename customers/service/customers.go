@@ -73,7 +73,8 @@ func (c Config) Validate() error {
 // Customers keeps the customers. It may be used by many goroutines at once, and by several processes on one database.
 type Customers struct {
 	book
-	accounts Accounts
+	accounts        Accounts
+	byID, byAddress *database.Lookup[string, Customer]
 }
 
 // book is where what is known of customers is written down, and told about.
@@ -95,7 +96,14 @@ func New(cfg Config) (*Customers, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Customers{book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts}, nil
+	by := func(column string) *database.Lookup[string, Customer] {
+		return database.NewLookup(cfg.DB, func(ctx context.Context, q database.Reader, values []string) (map[string]Customer, error) {
+			return findEach(ctx, q, column, values)
+		})
+	}
+	return &Customers{
+		book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts, byID: by("id"), byAddress: by("email_key"),
+	}, nil
 }
 
 // now is the time as it is kept.
@@ -160,5 +168,13 @@ func (c *Customers) Read(ctx context.Context, ref Ref) (Customer, error) {
 	if err != nil {
 		return Customer{}, err
 	}
-	return find(ctx, c.db.Read(), column, key, "")
+	by := c.byID
+	if column == "email_key" {
+		by = c.byAddress
+	}
+	customer, ok, err := by.Get(ctx, key)
+	if err == nil && !ok {
+		err = errNoCustomer(column)
+	}
+	return customer, err
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"maps"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -75,9 +76,29 @@ func generateKey(k Key) *customersevents.Event {
 	return &customersevents.Event{Type: customersevents.EventType_EventTypeGenerateKey, GenerateKey: e}
 }
 
+// rotateKey is of a key in the place of another, which is good until a time.
+func rotateKey(k Key, replaces string, until time.Time) *customersevents.Event {
+	e := generateKey(k)
+	e.GenerateKey.Replaces, e.GenerateKey.ReplacedUntil = replaces, timestamppb.New(until)
+	return e
+}
+
 func deleteKey(id string) *customersevents.Event {
 	return &customersevents.Event{
 		Type: customersevents.EventType_EventTypeDeleteKey, DeleteKey: &customersevents.DeleteKey{ApiKeyId: id},
+	}
+}
+
+func blockKey(id, message string) *customersevents.Event {
+	return &customersevents.Event{
+		Type:     customersevents.EventType_EventTypeBlockKey,
+		BlockKey: &customersevents.BlockKey{ApiKeyId: id, Message: message},
+	}
+}
+
+func unblockKey(id, _ string) *customersevents.Event {
+	return &customersevents.Event{
+		Type: customersevents.EventType_EventTypeUnblockKey, UnblockKey: &customersevents.UnblockKey{ApiKeyId: id},
 	}
 }
 

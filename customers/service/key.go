@@ -33,6 +33,9 @@ type Key struct {
 	Description string
 	Created     time.Time // UTC, to the microsecond
 	Expires     time.Time // UTC; zero for never
+	LastSeen    time.Time // UTC, when it was last good for a call, or up to two minutes earlier; zero for never
+	RotatedTo   string    // the id of the key that has its place; empty while none has
+	Blocked     string    // what callers with it are told, while an operator has blocked it; empty while it is not
 }
 
 // newKeyText makes a key.
@@ -72,7 +75,8 @@ func hashKey(text string) (string, bool) {
 	if checksum(text[:keyLength-keySum]) != text[keyLength-keySum:] {
 		return "", false
 	}
-	// A fast hash is enough: nobody can try 2^256 keys.
+	// A fast hash is enough: nobody can try 2^256 keys. Nor is there a text that would have to be compared in constant time: the key is
+	// looked for by its hash, and how long that takes tells of the hash, which nobody can choose, and nothing of the key.
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:]), true
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/errors"
+	customersevents "github.com/m3o/backend/pkg/events/proto/customers"
 )
 
 const (
@@ -56,14 +57,23 @@ func (c KeysConfig) Validate() error {
 
 // Keys keeps the keys with which customers call. It may be used by many goroutines at once, and by several processes on one
 // database.
-type Keys struct{ book }
+type Keys struct {
+	book
+	found *database.Lookup[string, foundKey] // by hash
+	seen  sightings
+	// stop ends the goroutine that writes down what was seen, and stopped is closed when it has ended.
+	stop, stopped chan struct{}
+}
 
 // NewKeys returns the keys in a database, or an error when the configuration is not valid.
 func NewKeys(cfg KeysConfig) (*Keys, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Keys{newBook(cfg.DB, cfg.Outbox, cfg.Clock)}, nil
+	return &Keys{
+		book:  newBook(cfg.DB, cfg.Outbox, cfg.Clock),
+		found: database.NewLookup(cfg.DB, findKeys),
+	}, nil
 }
 
 // NewKey describes a key to be.
@@ -76,42 +86,70 @@ type NewKey struct {
 
 // Generate makes a key of an active customer, and returns it with its text, which is kept nowhere.
 func (k *Keys) Generate(ctx context.Context, n NewKey) (Key, string, error) {
-	key, err := n.check(k.now())
+	described, err := n.check(k.now())
 	if err != nil {
 		return Key{}, "", err
 	}
-	id, err := uuid.NewV7()
+	fresh, err := newFreshKey(described)
 	if err != nil {
-		return Key{}, "", fmt.Errorf("make an id: %w", err)
+		return Key{}, "", err
 	}
-	text := newKeyText()
-	key.ID, key.Prefix = id.String(), text[:keyShown]
-	hash, _ := hashKey(text) // it is one
 	err = k.db.Tx(ctx, func(ctx context.Context, tx database.Querier) error {
-		// The customer is locked, so that keys are counted and added by one at a time.
-		customer, err := findByID(ctx, tx, "customer_id", key.CustomerID, "FOR UPDATE")
+		customer, err := lockKeyholder(ctx, tx, fresh.CustomerID)
 		if err != nil {
 			return err
 		}
-		if customer.Status != Active {
-			return errors.Conflict("customer_id", "the customer is %s, and only one who is %s can have keys", customer.Status, Active)
-		}
-		n, err := countKeys(ctx, tx, key.CustomerID)
-		if err != nil {
-			return err
-		}
-		if n >= maxKeys {
-			return errors.Conflict("customer_id", "there are %d keys already, which is as many as there can be: revoke one", maxKeys)
-		}
-		if err := insertKey(ctx, tx, key, hash); err != nil {
-			return err
-		}
-		return k.publish(ctx, tx, customer, generateKey(key))
+		return k.add(ctx, tx, customer, fresh, generateKey(fresh.Key))
 	})
 	if err != nil {
 		return Key{}, "", err
 	}
-	return key, text, nil
+	return fresh.Key, fresh.text, nil
+}
+
+// freshKey is a key with its text.
+type freshKey struct {
+	Key
+	text, hash string
+}
+
+// newFreshKey makes the text and the id of a key.
+func newFreshKey(described Key) (freshKey, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return freshKey{}, fmt.Errorf("make an id: %w", err)
+	}
+	f := freshKey{Key: described, text: newKeyText()}
+	f.ID, f.Prefix = id.String(), f.text[:keyShown]
+	f.hash, _ = hashKey(f.text) // it is one
+	return f, nil
+}
+
+// lockKeyholder returns a customer who can have keys, locked, so that keys are counted and added by one at a time.
+func lockKeyholder(ctx context.Context, tx database.Querier, id string) (Customer, error) {
+	customer, err := findByID(ctx, tx, "customer_id", id, "FOR UPDATE")
+	if err == nil && customer.Status != Active {
+		err = errors.Conflict("customer_id", "the customer is %s, and only one who is %s can have keys", customer.Status, Active)
+	}
+	return customer, err
+}
+
+// add adds a key of a customer who is locked, and tells of it.
+func (k *Keys) add(ctx context.Context, tx database.Querier, customer Customer, fresh freshKey, e *customersevents.Event) error {
+	if err := endKeys(ctx, tx, customer.ID, fresh.Created); err != nil {
+		return err
+	}
+	n, err := countKeys(ctx, tx, customer.ID)
+	if err != nil {
+		return err
+	}
+	if n >= maxKeys {
+		return errors.Conflict("customer_id", "there are %d keys already, which is as many as there can be: revoke one", maxKeys)
+	}
+	if err := insertKey(ctx, tx, fresh); err != nil {
+		return err
+	}
+	return k.publish(ctx, tx, customer, e)
 }
 
 // check checks a new key and returns what is known of it already.
@@ -157,13 +195,13 @@ func checkScopes(field string, scopes []string) ([]string, error) {
 	return each, nil
 }
 
-// List returns the keys of a customer that were not revoked, the newest first: at most 100.
+// List returns the keys of a customer that were not revoked and have not ended after a rotation, the newest first: at most 100.
 func (k *Keys) List(ctx context.Context, customerID string) ([]Key, error) {
 	id, err := parseID("customer_id", customerID)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := listKeys(ctx, k.db.Read(), id)
+	keys, err := listKeys(ctx, k.db.Read(), id, k.now())
 	if err != nil || len(keys) > 0 {
 		return keys, err
 	}
@@ -187,8 +225,11 @@ func (k *Keys) Revoke(ctx context.Context, customerID, keyID string) error {
 		if err != nil {
 			return err
 		}
-		changed, err := revokeKey(ctx, tx, customer.ID, id, k.now())
-		if err != nil || !changed {
+		key, err := findOwnKey(ctx, tx, "id", customer.ID, id)
+		if err != nil || key.revoked {
+			return err
+		}
+		if err := revokeKey(ctx, tx, id, k.now()); err != nil {
 			return err
 		}
 		return k.publish(ctx, tx, customer, deleteKey(id))
@@ -198,7 +239,7 @@ func (k *Keys) Revoke(ctx context.Context, customerID, keyID string) error {
 // errKey does not say whether there ever was such a key.
 var errKey = errors.Unauthenticated("the API key is not good, or not any more: make another one")
 
-// Verify returns the key of a text, if it is good now. It is asked for calls of customers, and reads one row.
+// Verify returns the key of a text, if it is good now, or blocked. It is asked for calls of customers, and remembers nothing.
 func (k *Keys) Verify(ctx context.Context, text string) (Key, error) {
 	switch {
 	case text == "":
@@ -210,29 +251,42 @@ func (k *Keys) Verify(ctx context.Context, text string) (Key, error) {
 	if !ok {
 		return Key{}, errKey
 	}
-	key, status, err := findKey(ctx, k.db.Read(), hash)
+	key, ok, err := k.found.Get(ctx, hash)
 	switch {
-	case errors.KindOf(err) == errors.KindNotFound:
-		return Key{}, errKey
 	case err != nil:
 		return Key{}, err
+	case !ok:
+		return Key{}, errKey
 	case !key.Expires.IsZero() && !k.clock().Before(key.Expires):
 		return Key{}, errKey
-	case status == Banned:
+	case key.status == Banned:
 		return Key{}, errors.Forbidden("the customer whose key it is is banned")
-	case status != Active:
+	case key.status != Active:
 		return Key{}, errors.Forbidden("the customer whose key it is is not active")
 	}
-	return key, nil
+	if key.Blocked == "" {
+		k.seen.note(key.ID, k.now())
+	}
+	return key.Key, nil
 }
 
-// Sweep forgets keys that were revoked long ago.
+// Sweep ends keys whose grace is over, and forgets those that have ended long ago.
 func (k *Keys) Sweep(ctx context.Context) error {
-	before := k.now().Add(-keptRevoked)
+	now := k.now()
+	if err := k.inPieces(ctx, endRotated, now); err != nil {
+		return err
+	}
+	return k.inPieces(ctx, sweepKeys, now.Add(-keptRevoked))
+}
+
+// inPieces does something about all keys that are due, in transactions that keep nobody waiting for long.
+func (k *Keys) inPieces(
+	ctx context.Context, do func(ctx context.Context, tx database.Querier, due time.Time, most int) (int64, error), due time.Time,
+) error {
 	for {
 		var n int64
 		err := k.db.Tx(ctx, func(ctx context.Context, tx database.Querier) (err error) {
-			n, err = sweepKeys(ctx, tx, before, sweptAtOnce)
+			n, err = do(ctx, tx, due, sweptAtOnce)
 			return err
 		})
 		if err != nil || n < sweptAtOnce {

@@ -120,7 +120,7 @@ var (
 	nextByName     = next{`(name_key, id) > ($1, $2) AND name_key < $3`, `name_key, id`}
 )
 
-// query makes the end of a query, from WHERE, with its arguments, of which args are the first.
+// query makes a query with its arguments, of which args are the first.
 func (n next) query(status Status, limit int, args []any) (string, []any) {
 	where := n.where
 	if status != "" {
@@ -128,12 +128,12 @@ func (n next) query(status Status, limit int, args []any) (string, []any) {
 		where = fmt.Sprintf("status = $%d AND %s", len(args), where)
 	}
 	args = append(args, limit)
-	return fmt.Sprintf("%s ORDER BY %s LIMIT $%d", where, n.order, len(args)), args
+	return fmt.Sprintf("SELECT %s FROM customers_customers WHERE %s ORDER BY %s LIMIT $%d", columns, where, n.order, len(args)), args
 }
 
 func (c *Customers) selectPage(ctx context.Context, q ListQuery, limit int, n next, args ...any) ([]Customer, error) {
-	where, args := n.query(q.Status, limit, args)
-	return list(ctx, c.db.Read(), where, args...)
+	query, args := n.query(q.Status, limit, args)
+	return list(ctx, c.db.Read(), query, args...)
 }
 
 // check checks a query, sets what it leaves open, and returns where its page begins.

@@ -3,6 +3,7 @@ package service
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -24,6 +25,28 @@ func FuzzPageToken(f *testing.F) {
 			return
 		}
 		require.Equal(t, token, p.token(list), "there is one token for each position")
+	})
+}
+
+// What callers with a blocked key are told is one line that shows as it was written, whatever an operator writes.
+func FuzzLine(f *testing.F) {
+	for _, s := range []string{"", "Call us", " früh 😀\n", "a\r\nSet-Cookie: b", "a\u202eb", "a\u2028b", "\xff", strings.Repeat("ü", 201)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		line, err := checkLine("message", s, maxMessage)
+		if err != nil {
+			require.Equal(t, errors.KindInvalid, errors.KindOf(err))
+			require.Empty(t, line)
+			return
+		}
+		require.NotEmpty(t, line)
+		require.LessOrEqual(t, utf8.RuneCountInString(line), maxMessage)
+		require.Equal(t, line, strings.Join(strings.Split(line, "\n"), ""))
+		require.Equal(t, strings.TrimSpace(s), line)
+		again, err := checkLine("message", line, maxMessage)
+		require.NoError(t, err)
+		require.Equal(t, line, again)
 	})
 }
 

@@ -18,13 +18,25 @@ func TestPlans(t *testing.T) {
 		for _, n := range []next{nextByCreation, nextByAddress, nextByName} {
 			for _, status := range []Status{"", Active} {
 				args := []any{"a", "b", "c"}[:strings.Count(n.where, "$")]
-				where, args := n.query(status, 25, args)
-				plan := databasetest.Plan(t, db, small, `SELECT `+columns+` FROM customers_customers WHERE `+where, args...)
-				assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, "%s: %s", where, plan)
+				query, args := n.query(status, 25, args)
+				plan := databasetest.Plan(t, db, small, query, args...)
+				assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, "%s: %s", query, plan)
 				// The page before ends where the index is entered, not behind a filter.
-				assert.Regexp(t, `id>\?|email_key>\? AND email_key<\?|\(name_key,id\)>\(\?,\?\)|Index Cond`, plan, where)
-				assert.NotRegexp(t, "(?i)temp b-tree|seq scan|sort|scan customers", plan, "%s: %s", where, plan)
+				assert.Regexp(t, `id>\?|email_key>\? AND email_key<\?|\(name_key,id\)>\(\?,\?\)|Index Cond`, plan, query)
+				assert.NotRegexp(t, "(?i)temp b-tree|seq scan|sort|scan customers", plan, "%s: %s", query, plan)
 			}
+		}
+	})
+}
+
+// A customer is read by an index, however many are asked for at once.
+func TestPlansOfRead(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
+		for _, column := range []string{"id", "email_key"} {
+			plan := databasetest.Plan(t, db, small, selectEach(column, 4), "a", "b", "c", "d")
+			assert.Regexp(t, "(?i)using index|index scan", plan, column)
+			assert.NotRegexp(t, "(?i)temp b-tree|seq scan|sort|scan customers", plan, "%s: %s", column, plan)
 		}
 	})
 }
@@ -34,11 +46,14 @@ func TestPlansOfKeys(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		for query, args := range map[string][]any{
-			selectKey:   {"a"},
-			selectKeys:  {"a"},
-			countOfKeys: {"a"},
-			sweptKeys:   {1, 10},
-			selectDue:   {"a", 1, 10},
+			selectFound(4): {"a", "b", "c", "d"},
+			selectKeys:     {"a", 1},
+			countOfKeys:    {"a"},
+			endedKeys:      {"a", 1},
+			rotatedKeys:    {1, 10},
+			updateSeen(1):  {"a", 1},
+			sweptKeys:      {1, 10},
+			selectDue:      {"a", 1, 10},
 		} {
 			plan := databasetest.Plan(t, db, small, query, args...)
 			assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, query)

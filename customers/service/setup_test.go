@@ -136,3 +136,11 @@ func (r *room) due(t testing.TB) int {
 	require.NoError(t, r.db.Read().QueryRow(context.Background(), `SELECT COUNT(*) FROM customers_unsettled`).Scan(&n))
 	return n
 }
+
+func (r *room) exec(t testing.TB, statement string) {
+	t.Helper()
+	require.NoError(t, r.db.Tx(context.Background(), func(ctx context.Context, tx database.Querier) error {
+		_, err := tx.Exec(ctx, statement)
+		return err
+	}))
+}

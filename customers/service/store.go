@@ -61,16 +61,21 @@ func find(ctx context.Context, q database.Reader, column, value, lock string) (C
 	row := q.QueryRow(ctx, `SELECT `+columns+` FROM customers_customers WHERE `+column+` = $1 `+lock, value)
 	c, err := scan(row)
 	if stderrors.Is(err, sql.ErrNoRows) {
-		field := "id"
-		if column == "email_key" {
-			field = "email"
-		}
-		return Customer{}, errors.NotFound(field, "there is no such customer")
+		return Customer{}, errNoCustomer(column)
 	}
 	if err != nil {
 		return Customer{}, fmt.Errorf("read a customer: %w", err)
 	}
 	return c, nil
+}
+
+// errNoCustomer says that nobody has the value in the field of a request that a unique column stands for.
+func errNoCustomer(column string) error {
+	field := "id"
+	if column == "email_key" {
+		field = "email"
+	}
+	return errors.NotFound(field, "there is no such customer")
 }
 
 // findByID is find by the id that a field of the request has.
@@ -82,9 +87,40 @@ func findByID(ctx context.Context, q database.Reader, field, id, lock string) (C
 	return c, err
 }
 
-// list returns the customers that a query selects, in its order. The query is the part after WHERE.
-func list(ctx context.Context, q database.Reader, where string, args ...any) (_ []Customer, err error) {
-	rows, err := q.Query(ctx, `SELECT `+columns+` FROM customers_customers WHERE `+where, args...)
+// selectEach is the query for the customers that have so many values in a unique column.
+func selectEach(column string, values int) string {
+	return `SELECT ` + columns + ` FROM customers_customers WHERE ` + column + ` IN ` + database.Values(1, values)
+}
+
+// findEach returns the customers that have values in a unique column, by the values.
+func findEach(ctx context.Context, q database.Reader, column string, values []string) (map[string]Customer, error) {
+	found, err := list(ctx, q, selectEach(column, len(values)), anys(values)...)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[string]Customer, len(found))
+	for _, c := range found {
+		if column == "email_key" {
+			by[strings.ToLower(c.Email)] = c
+		} else {
+			by[c.ID] = c
+		}
+	}
+	return by, nil
+}
+
+// anys are texts as arguments of a query.
+func anys(texts []string) []any {
+	args := make([]any, len(texts))
+	for i, text := range texts {
+		args[i] = text
+	}
+	return args
+}
+
+// list returns the customers that a query selects, in its order.
+func list(ctx context.Context, q database.Reader, query string, args ...any) (_ []Customer, err error) {
+	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list customers: %w", err)
 	}

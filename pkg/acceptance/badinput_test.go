@@ -52,6 +52,9 @@ var valid = map[string]map[string]any{
 	"customers.Keys.GenerateKey":       {"customer_id": "{customer}"},
 	"customers.Keys.ListKeys":          {"customer_id": "{customer}"},
 	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key to revoke}"},
+	"customers.Keys.RotateKey":         {"customer_id": "{customer}", "id": "{key to rotate}", "grace_seconds": 60},
+	"customers.Keys.BlockKey":          {"customer_id": "{customer}", "key_id": "{key to block}", "message": "Call us"},
+	"customers.Keys.UnblockKey":        {"customer_id": "{customer}", "key_id": "{key to block}"},
 	"customers.Keys.VerifyKey":         {"api_key": "{key}"},
 
 	"billing.Billing.ListTiers":   {},

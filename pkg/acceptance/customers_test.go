@@ -47,13 +47,14 @@ func (p *platform) members(t *testing.T, id string) *strings.Replacer {
 	p.member(t, "member@example.com")
 	p.customer(t, "proven@example.com")
 	p.customer(t, "barred@example.com")
-	var made [2]*customers.GenerateKeyResponse
+	var made [4]*customers.GenerateKeyResponse
 	for i := range made {
 		var err error
 		made[i], err = customers.NewKeysService("customers", p.admin(t)).GenerateKey(t.Context(), &customers.GenerateKeyRequest{CustomerId: id})
 		require.NoError(t, err)
 	}
-	return strings.NewReplacer("{customer}", id, "{key to revoke}", made[0].ApiKeyId, "{key}", made[1].ApiKey)
+	return strings.NewReplacer("{customer}", id, "{key to revoke}", made[0].ApiKeyId, "{key to rotate}", made[1].ApiKeyId,
+		"{key to block}", made[2].ApiKeyId, "{key}", made[3].ApiKey)
 }
 
 // loggedIn is what a log-in gives.

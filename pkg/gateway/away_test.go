@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,6 +50,32 @@ func TestRevokedKey(t *testing.T) {
 	requireError(t, s.call(t, janesKey), 401, "the API key is not good")
 	require.Equal(t, 3, s.keys.VerifyKeyCallCount())
 	s.clock.add(time.Second)
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+}
+
+// A block is known as soon, and so are another message and its end.
+func TestBlockedKey(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	var message atomic.Pointer[string]
+	s.keys.VerifyKeyCalls(func(ctx context.Context, req *customers.VerifyKeyRequest, _ ...client.CallOption) (*customers.VerifyKeyResponse, error) {
+		if m := message.Load(); m != nil {
+			return nil, merrors.Forbidden("customers.Keys.VerifyKey", "%s%s", customers.KeyIsBlocked, *m)
+		}
+		return s.verifyKey(ctx, req)
+	})
+	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
+	s.clock.add(2 * time.Second)
+	for _, m := range []string{"Top up your balance", `"Melde" dich: früh`} {
+		message.Store(&m)
+		r := s.call(t, janesKey)
+		require.Equal(t, http.StatusForbidden, r.code)
+		var answer struct{ Detail string }
+		require.NoError(t, json.Unmarshal([]byte(r.body), &answer))
+		require.Equal(t, "the API key is blocked: "+m, answer.Detail)
+		s.clock.add(time.Second)
+	}
+	message.Store(nil)
 	require.Equal(t, http.StatusOK, s.call(t, janesKey).code)
 }
 

@@ -30,8 +30,8 @@
 // # Who may be wrong, and for how long
 //
 // Whatever other services say is remembered. For a second it is used as it is, for another one while it is asked for anew, and
-// then a call waits for a new answer. So a key that was revoked, a customer who was banned, an endpoint that was taken out of
-// the catalogue and a tier with a lower rate are still good for two seconds at most; a key that is made is good at once, and
+// then a call waits for a new answer. So a key that was revoked or blocked, a customer who was banned, an endpoint that was
+// taken out of the catalogue and a tier with a lower rate are still good for two seconds at most; a key that is made is good at once, and
 // one that was tried before it was made, or is good again, after a second. What was asked for later than it is now, by a clock
 // that was set back, is asked for anew at once.
 //

@@ -106,6 +106,7 @@ func TestWhoIsNotLetThrough(t *testing.T) {
 		{"with a space", path, []string{"X-Api-Key", janesKey + " x"}, 401, "the API key is not good", "unknown_key"},
 		{"long", path, []string{"X-Api-Key", strings.Repeat("x", 257)}, 401, "the API key is not good", "unknown_key"},
 		{"banned", path, []string{"X-Api-Key", "banned"}, 403, "is not active", "inactive"},
+		{"blocked", path, []string{"X-Api-Key", "blocked"}, 403, "the API key is blocked: only an admin may call this", "blocked"},
 		{"scope", path, []string{"X-Api-Key", "for-maps"}, 403, "not for this endpoint", "scope"},
 		{"scope of another endpoint", "/v1/weather/Change", []string{"X-Api-Key", "for-now"}, 403, "not for this endpoint", "scope"},
 		{"unpublished API", "/v1/customers/Read", []string{"X-Api-Key", janesKey}, 404, "no such API", "unpublished"},

@@ -130,6 +130,9 @@ func (k *keys) verify(ctx context.Context, text string) (*key, error) {
 		case e.Code == http.StatusUnauthorized, e.Code == http.StatusBadRequest:
 			return unknownKey, nil
 		case e.Code == http.StatusForbidden:
+			if strings.HasPrefix(e.Detail, customers.KeyIsBlocked) {
+				return &key{refused: refuse(resultBlocked, http.StatusForbidden, e.Detail, 0)}, nil
+			}
 			return &key{refused: errInactive}, nil
 		}
 		return nil, err

@@ -32,6 +32,7 @@ const (
 	resultNoKey       = "no_key"
 	resultUnknownKey  = "unknown_key"
 	resultInactive    = "inactive"
+	resultBlocked     = "blocked"
 	resultScope       = "scope"
 	resultUnpublished = "unpublished"
 	resultRate        = "rate"
@@ -41,8 +42,8 @@ const (
 )
 
 var results = []string{
-	resultAllowed, resultNoKey, resultUnknownKey, resultInactive, resultScope, resultUnpublished, resultRate, resultQuota,
-	resultUndecided, resultFull,
+	resultAllowed, resultNoKey, resultUnknownKey, resultInactive, resultBlocked, resultScope, resultUnpublished, resultRate,
+	resultQuota, resultUndecided, resultFull,
 }
 
 func refuse(result string, code int32, detail string, retryAfter time.Duration) *Refusal {

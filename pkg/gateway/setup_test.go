@@ -106,6 +106,8 @@ func (p *platform) verifyKey(_ context.Context, req *customers.VerifyKeyRequest,
 		rsp.ExpiresAt = p.clock.now().Unix() + 1
 	case "banned":
 		return nil, merrors.Forbidden("customers.Keys.VerifyKey", "the customer is not active")
+	case "blocked":
+		return nil, merrors.Forbidden("customers.Keys.VerifyKey", "%s", customers.KeyIsBlocked+"only an admin may call this")
 	default:
 		return nil, merrors.Unauthorized("customers.Keys.VerifyKey", "the key is not good")
 	}

@@ -10,6 +10,20 @@ import (
 )
 
 type FakeKeyCore struct {
+	BlockStub        func(context.Context, string, string, string) error
+	blockMutex       sync.RWMutex
+	blockArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}
+	blockReturns struct {
+		result1 error
+	}
+	blockReturnsOnCall map[int]struct {
+		result1 error
+	}
 	GenerateStub        func(context.Context, service.NewKey) (service.Key, string, error)
 	generateMutex       sync.RWMutex
 	generateArgsForCall []struct {
@@ -53,6 +67,35 @@ type FakeKeyCore struct {
 	revokeReturnsOnCall map[int]struct {
 		result1 error
 	}
+	RotateStub        func(context.Context, service.Rotation) (service.Key, string, error)
+	rotateMutex       sync.RWMutex
+	rotateArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Rotation
+	}
+	rotateReturns struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}
+	rotateReturnsOnCall map[int]struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}
+	UnblockStub        func(context.Context, string, string) error
+	unblockMutex       sync.RWMutex
+	unblockArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	unblockReturns struct {
+		result1 error
+	}
+	unblockReturnsOnCall map[int]struct {
+		result1 error
+	}
 	VerifyStub        func(context.Context, string) (service.Key, error)
 	verifyMutex       sync.RWMutex
 	verifyArgsForCall []struct {
@@ -69,6 +112,70 @@ type FakeKeyCore struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeKeyCore) Block(arg1 context.Context, arg2 string, arg3 string, arg4 string) error {
+	fake.blockMutex.Lock()
+	ret, specificReturn := fake.blockReturnsOnCall[len(fake.blockArgsForCall)]
+	fake.blockArgsForCall = append(fake.blockArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+		arg4 string
+	}{arg1, arg2, arg3, arg4})
+	stub := fake.BlockStub
+	fakeReturns := fake.blockReturns
+	fake.recordInvocation("Block", []interface{}{arg1, arg2, arg3, arg4})
+	fake.blockMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3, arg4)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeKeyCore) BlockCallCount() int {
+	fake.blockMutex.RLock()
+	defer fake.blockMutex.RUnlock()
+	return len(fake.blockArgsForCall)
+}
+
+func (fake *FakeKeyCore) BlockCalls(stub func(context.Context, string, string, string) error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = stub
+}
+
+func (fake *FakeKeyCore) BlockArgsForCall(i int) (context.Context, string, string, string) {
+	fake.blockMutex.RLock()
+	defer fake.blockMutex.RUnlock()
+	argsForCall := fake.blockArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3, argsForCall.arg4
+}
+
+func (fake *FakeKeyCore) BlockReturns(result1 error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = nil
+	fake.blockReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeKeyCore) BlockReturnsOnCall(i int, result1 error) {
+	fake.blockMutex.Lock()
+	defer fake.blockMutex.Unlock()
+	fake.BlockStub = nil
+	if fake.blockReturnsOnCall == nil {
+		fake.blockReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.blockReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeKeyCore) Generate(arg1 context.Context, arg2 service.NewKey) (service.Key, string, error) {
@@ -263,6 +370,137 @@ func (fake *FakeKeyCore) RevokeReturnsOnCall(i int, result1 error) {
 		})
 	}
 	fake.revokeReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeKeyCore) Rotate(arg1 context.Context, arg2 service.Rotation) (service.Key, string, error) {
+	fake.rotateMutex.Lock()
+	ret, specificReturn := fake.rotateReturnsOnCall[len(fake.rotateArgsForCall)]
+	fake.rotateArgsForCall = append(fake.rotateArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Rotation
+	}{arg1, arg2})
+	stub := fake.RotateStub
+	fakeReturns := fake.rotateReturns
+	fake.recordInvocation("Rotate", []interface{}{arg1, arg2})
+	fake.rotateMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2, ret.result3
+	}
+	return fakeReturns.result1, fakeReturns.result2, fakeReturns.result3
+}
+
+func (fake *FakeKeyCore) RotateCallCount() int {
+	fake.rotateMutex.RLock()
+	defer fake.rotateMutex.RUnlock()
+	return len(fake.rotateArgsForCall)
+}
+
+func (fake *FakeKeyCore) RotateCalls(stub func(context.Context, service.Rotation) (service.Key, string, error)) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = stub
+}
+
+func (fake *FakeKeyCore) RotateArgsForCall(i int) (context.Context, service.Rotation) {
+	fake.rotateMutex.RLock()
+	defer fake.rotateMutex.RUnlock()
+	argsForCall := fake.rotateArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeKeyCore) RotateReturns(result1 service.Key, result2 string, result3 error) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = nil
+	fake.rotateReturns = struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}{result1, result2, result3}
+}
+
+func (fake *FakeKeyCore) RotateReturnsOnCall(i int, result1 service.Key, result2 string, result3 error) {
+	fake.rotateMutex.Lock()
+	defer fake.rotateMutex.Unlock()
+	fake.RotateStub = nil
+	if fake.rotateReturnsOnCall == nil {
+		fake.rotateReturnsOnCall = make(map[int]struct {
+			result1 service.Key
+			result2 string
+			result3 error
+		})
+	}
+	fake.rotateReturnsOnCall[i] = struct {
+		result1 service.Key
+		result2 string
+		result3 error
+	}{result1, result2, result3}
+}
+
+func (fake *FakeKeyCore) Unblock(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.unblockMutex.Lock()
+	ret, specificReturn := fake.unblockReturnsOnCall[len(fake.unblockArgsForCall)]
+	fake.unblockArgsForCall = append(fake.unblockArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.UnblockStub
+	fakeReturns := fake.unblockReturns
+	fake.recordInvocation("Unblock", []interface{}{arg1, arg2, arg3})
+	fake.unblockMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeKeyCore) UnblockCallCount() int {
+	fake.unblockMutex.RLock()
+	defer fake.unblockMutex.RUnlock()
+	return len(fake.unblockArgsForCall)
+}
+
+func (fake *FakeKeyCore) UnblockCalls(stub func(context.Context, string, string) error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = stub
+}
+
+func (fake *FakeKeyCore) UnblockArgsForCall(i int) (context.Context, string, string) {
+	fake.unblockMutex.RLock()
+	defer fake.unblockMutex.RUnlock()
+	argsForCall := fake.unblockArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeyCore) UnblockReturns(result1 error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = nil
+	fake.unblockReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeKeyCore) UnblockReturnsOnCall(i int, result1 error) {
+	fake.unblockMutex.Lock()
+	defer fake.unblockMutex.Unlock()
+	fake.UnblockStub = nil
+	if fake.unblockReturnsOnCall == nil {
+		fake.unblockReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.unblockReturnsOnCall[i] = struct {
 		result1 error
 	}{result1}
 }

@@ -10,6 +10,21 @@ import (
 )
 
 type FakeKeysService struct {
+	BlockKeyStub        func(context.Context, *customers.BlockKeyRequest, ...client.CallOption) (*customers.BlockKeyResponse, error)
+	blockKeyMutex       sync.RWMutex
+	blockKeyArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.BlockKeyRequest
+		arg3 []client.CallOption
+	}
+	blockKeyReturns struct {
+		result1 *customers.BlockKeyResponse
+		result2 error
+	}
+	blockKeyReturnsOnCall map[int]struct {
+		result1 *customers.BlockKeyResponse
+		result2 error
+	}
 	GenerateKeyStub        func(context.Context, *customers.GenerateKeyRequest, ...client.CallOption) (*customers.GenerateKeyResponse, error)
 	generateKeyMutex       sync.RWMutex
 	generateKeyArgsForCall []struct {
@@ -55,6 +70,36 @@ type FakeKeysService struct {
 		result1 *customers.RevokeKeyResponse
 		result2 error
 	}
+	RotateKeyStub        func(context.Context, *customers.RotateKeyRequest, ...client.CallOption) (*customers.RotateKeyResponse, error)
+	rotateKeyMutex       sync.RWMutex
+	rotateKeyArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.RotateKeyRequest
+		arg3 []client.CallOption
+	}
+	rotateKeyReturns struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}
+	rotateKeyReturnsOnCall map[int]struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}
+	UnblockKeyStub        func(context.Context, *customers.UnblockKeyRequest, ...client.CallOption) (*customers.UnblockKeyResponse, error)
+	unblockKeyMutex       sync.RWMutex
+	unblockKeyArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.UnblockKeyRequest
+		arg3 []client.CallOption
+	}
+	unblockKeyReturns struct {
+		result1 *customers.UnblockKeyResponse
+		result2 error
+	}
+	unblockKeyReturnsOnCall map[int]struct {
+		result1 *customers.UnblockKeyResponse
+		result2 error
+	}
 	VerifyKeyStub        func(context.Context, *customers.VerifyKeyRequest, ...client.CallOption) (*customers.VerifyKeyResponse, error)
 	verifyKeyMutex       sync.RWMutex
 	verifyKeyArgsForCall []struct {
@@ -72,6 +117,72 @@ type FakeKeysService struct {
 	}
 	invocations      map[string][][]interface{}
 	invocationsMutex sync.RWMutex
+}
+
+func (fake *FakeKeysService) BlockKey(arg1 context.Context, arg2 *customers.BlockKeyRequest, arg3 ...client.CallOption) (*customers.BlockKeyResponse, error) {
+	fake.blockKeyMutex.Lock()
+	ret, specificReturn := fake.blockKeyReturnsOnCall[len(fake.blockKeyArgsForCall)]
+	fake.blockKeyArgsForCall = append(fake.blockKeyArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.BlockKeyRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.BlockKeyStub
+	fakeReturns := fake.blockKeyReturns
+	fake.recordInvocation("BlockKey", []interface{}{arg1, arg2, arg3})
+	fake.blockKeyMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeKeysService) BlockKeyCallCount() int {
+	fake.blockKeyMutex.RLock()
+	defer fake.blockKeyMutex.RUnlock()
+	return len(fake.blockKeyArgsForCall)
+}
+
+func (fake *FakeKeysService) BlockKeyCalls(stub func(context.Context, *customers.BlockKeyRequest, ...client.CallOption) (*customers.BlockKeyResponse, error)) {
+	fake.blockKeyMutex.Lock()
+	defer fake.blockKeyMutex.Unlock()
+	fake.BlockKeyStub = stub
+}
+
+func (fake *FakeKeysService) BlockKeyArgsForCall(i int) (context.Context, *customers.BlockKeyRequest, []client.CallOption) {
+	fake.blockKeyMutex.RLock()
+	defer fake.blockKeyMutex.RUnlock()
+	argsForCall := fake.blockKeyArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeysService) BlockKeyReturns(result1 *customers.BlockKeyResponse, result2 error) {
+	fake.blockKeyMutex.Lock()
+	defer fake.blockKeyMutex.Unlock()
+	fake.BlockKeyStub = nil
+	fake.blockKeyReturns = struct {
+		result1 *customers.BlockKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) BlockKeyReturnsOnCall(i int, result1 *customers.BlockKeyResponse, result2 error) {
+	fake.blockKeyMutex.Lock()
+	defer fake.blockKeyMutex.Unlock()
+	fake.BlockKeyStub = nil
+	if fake.blockKeyReturnsOnCall == nil {
+		fake.blockKeyReturnsOnCall = make(map[int]struct {
+			result1 *customers.BlockKeyResponse
+			result2 error
+		})
+	}
+	fake.blockKeyReturnsOnCall[i] = struct {
+		result1 *customers.BlockKeyResponse
+		result2 error
+	}{result1, result2}
 }
 
 func (fake *FakeKeysService) GenerateKey(arg1 context.Context, arg2 *customers.GenerateKeyRequest, arg3 ...client.CallOption) (*customers.GenerateKeyResponse, error) {
@@ -268,6 +379,138 @@ func (fake *FakeKeysService) RevokeKeyReturnsOnCall(i int, result1 *customers.Re
 	}
 	fake.revokeKeyReturnsOnCall[i] = struct {
 		result1 *customers.RevokeKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) RotateKey(arg1 context.Context, arg2 *customers.RotateKeyRequest, arg3 ...client.CallOption) (*customers.RotateKeyResponse, error) {
+	fake.rotateKeyMutex.Lock()
+	ret, specificReturn := fake.rotateKeyReturnsOnCall[len(fake.rotateKeyArgsForCall)]
+	fake.rotateKeyArgsForCall = append(fake.rotateKeyArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.RotateKeyRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RotateKeyStub
+	fakeReturns := fake.rotateKeyReturns
+	fake.recordInvocation("RotateKey", []interface{}{arg1, arg2, arg3})
+	fake.rotateKeyMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeKeysService) RotateKeyCallCount() int {
+	fake.rotateKeyMutex.RLock()
+	defer fake.rotateKeyMutex.RUnlock()
+	return len(fake.rotateKeyArgsForCall)
+}
+
+func (fake *FakeKeysService) RotateKeyCalls(stub func(context.Context, *customers.RotateKeyRequest, ...client.CallOption) (*customers.RotateKeyResponse, error)) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = stub
+}
+
+func (fake *FakeKeysService) RotateKeyArgsForCall(i int) (context.Context, *customers.RotateKeyRequest, []client.CallOption) {
+	fake.rotateKeyMutex.RLock()
+	defer fake.rotateKeyMutex.RUnlock()
+	argsForCall := fake.rotateKeyArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeysService) RotateKeyReturns(result1 *customers.RotateKeyResponse, result2 error) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = nil
+	fake.rotateKeyReturns = struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) RotateKeyReturnsOnCall(i int, result1 *customers.RotateKeyResponse, result2 error) {
+	fake.rotateKeyMutex.Lock()
+	defer fake.rotateKeyMutex.Unlock()
+	fake.RotateKeyStub = nil
+	if fake.rotateKeyReturnsOnCall == nil {
+		fake.rotateKeyReturnsOnCall = make(map[int]struct {
+			result1 *customers.RotateKeyResponse
+			result2 error
+		})
+	}
+	fake.rotateKeyReturnsOnCall[i] = struct {
+		result1 *customers.RotateKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) UnblockKey(arg1 context.Context, arg2 *customers.UnblockKeyRequest, arg3 ...client.CallOption) (*customers.UnblockKeyResponse, error) {
+	fake.unblockKeyMutex.Lock()
+	ret, specificReturn := fake.unblockKeyReturnsOnCall[len(fake.unblockKeyArgsForCall)]
+	fake.unblockKeyArgsForCall = append(fake.unblockKeyArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.UnblockKeyRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.UnblockKeyStub
+	fakeReturns := fake.unblockKeyReturns
+	fake.recordInvocation("UnblockKey", []interface{}{arg1, arg2, arg3})
+	fake.unblockKeyMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeKeysService) UnblockKeyCallCount() int {
+	fake.unblockKeyMutex.RLock()
+	defer fake.unblockKeyMutex.RUnlock()
+	return len(fake.unblockKeyArgsForCall)
+}
+
+func (fake *FakeKeysService) UnblockKeyCalls(stub func(context.Context, *customers.UnblockKeyRequest, ...client.CallOption) (*customers.UnblockKeyResponse, error)) {
+	fake.unblockKeyMutex.Lock()
+	defer fake.unblockKeyMutex.Unlock()
+	fake.UnblockKeyStub = stub
+}
+
+func (fake *FakeKeysService) UnblockKeyArgsForCall(i int) (context.Context, *customers.UnblockKeyRequest, []client.CallOption) {
+	fake.unblockKeyMutex.RLock()
+	defer fake.unblockKeyMutex.RUnlock()
+	argsForCall := fake.unblockKeyArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeKeysService) UnblockKeyReturns(result1 *customers.UnblockKeyResponse, result2 error) {
+	fake.unblockKeyMutex.Lock()
+	defer fake.unblockKeyMutex.Unlock()
+	fake.UnblockKeyStub = nil
+	fake.unblockKeyReturns = struct {
+		result1 *customers.UnblockKeyResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeKeysService) UnblockKeyReturnsOnCall(i int, result1 *customers.UnblockKeyResponse, result2 error) {
+	fake.unblockKeyMutex.Lock()
+	defer fake.unblockKeyMutex.Unlock()
+	fake.UnblockKeyStub = nil
+	if fake.unblockKeyReturnsOnCall == nil {
+		fake.unblockKeyReturnsOnCall = make(map[int]struct {
+			result1 *customers.UnblockKeyResponse
+			result2 error
+		})
+	}
+	fake.unblockKeyReturnsOnCall[i] = struct {
+		result1 *customers.UnblockKeyResponse
 		result2 error
 	}{result1, result2}
 }

@@ -192,6 +192,10 @@ type Event struct {
 	Login *Login `protobuf:"bytes,23,opt,name=login,proto3" json:"login,omitempty"`
 	// Of EventTypeLogout.
 	Logout *Logout `protobuf:"bytes,24,opt,name=logout,proto3" json:"logout,omitempty"`
+	// Of EventTypeBlockKey.
+	BlockKey *BlockKey `protobuf:"bytes,25,opt,name=block_key,json=blockKey,proto3" json:"block_key,omitempty"`
+	// Of EventTypeUnblockKey.
+	UnblockKey *UnblockKey `protobuf:"bytes,26,opt,name=unblock_key,json=unblockKey,proto3" json:"unblock_key,omitempty"`
 	// Of EventTypeTokenRefresh.
 	TokenRefresh *TokenRefresh `protobuf:"bytes,30,opt,name=token_refresh,json=tokenRefresh,proto3" json:"token_refresh,omitempty"`
 	// Of EventTypeSubscriptionChanged.
@@ -345,6 +349,20 @@ func (x *Event) GetLogin() *Login {
 func (x *Event) GetLogout() *Logout {
 	if x != nil {
 		return x.Logout
+	}
+	return nil
+}
+
+func (x *Event) GetBlockKey() *BlockKey {
+	if x != nil {
+		return x.BlockKey
+	}
+	return nil
+}
+
+func (x *Event) GetUnblockKey() *UnblockKey {
+	if x != nil {
+		return x.UnblockKey
 	}
 	return nil
 }
@@ -758,7 +776,11 @@ type GenerateKey struct {
 	// What it may call: "*", a service's name, or a service and an endpoint with a slash between them.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When it expires; missing for never.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The id of the key in whose place it was made, by a rotation; empty for one that has nobody's.
+	Replaces string `protobuf:"bytes,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// Until when that one is good at most; missing when there is none.
+	ReplacedUntil *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=replaced_until,json=replacedUntil,proto3" json:"replaced_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -810,6 +832,20 @@ func (x *GenerateKey) GetScopes() []string {
 func (x *GenerateKey) GetExpiresAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *GenerateKey) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *GenerateKey) GetReplacedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReplacedUntil
 	}
 	return nil
 }
@@ -1063,6 +1099,107 @@ func (*Logout) Descriptor() ([]byte, []int) {
 	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{15}
 }
 
+// BlockKey says which key was blocked.
+type BlockKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id, a UUID.
+	ApiKeyId string `protobuf:"bytes,1,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// What its callers are told, as an operator has written it: 1 to 200 characters.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockKey) Reset() {
+	*x = BlockKey{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockKey) ProtoMessage() {}
+
+func (x *BlockKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockKey.ProtoReflect.Descriptor instead.
+func (*BlockKey) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BlockKey) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *BlockKey) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// UnblockKey says which key is as good again as it was.
+type UnblockKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's id, a UUID.
+	ApiKeyId      string `protobuf:"bytes,1,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockKey) Reset() {
+	*x = UnblockKey{}
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockKey) ProtoMessage() {}
+
+func (x *UnblockKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockKey.ProtoReflect.Descriptor instead.
+func (*UnblockKey) Descriptor() ([]byte, []int) {
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UnblockKey) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
 // TokenRefresh has nothing that the customer does not have.
 type TokenRefresh struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1072,7 +1209,7 @@ type TokenRefresh struct {
 
 func (x *TokenRefresh) Reset() {
 	*x = TokenRefresh{}
-	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1221,7 @@ func (x *TokenRefresh) String() string {
 func (*TokenRefresh) ProtoMessage() {}
 
 func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[16]
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1234,7 @@ func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRefresh.ProtoReflect.Descriptor instead.
 func (*TokenRefresh) Descriptor() ([]byte, []int) {
-	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{16}
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{18}
 }
 
 // SubscriptionChanged says which tier the customer is on now.
@@ -1117,7 +1254,7 @@ type SubscriptionChanged struct {
 
 func (x *SubscriptionChanged) Reset() {
 	*x = SubscriptionChanged{}
-	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1266,7 @@ func (x *SubscriptionChanged) String() string {
 func (*SubscriptionChanged) ProtoMessage() {}
 
 func (x *SubscriptionChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[17]
+	mi := &file_pkg_events_proto_customers_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1279,7 @@ func (x *SubscriptionChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionChanged.ProtoReflect.Descriptor instead.
 func (*SubscriptionChanged) Descriptor() ([]byte, []int) {
-	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{17}
+	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscriptionChanged) GetPreviousTier() string {
@@ -1177,7 +1314,7 @@ var File_pkg_events_proto_customers_events_proto protoreflect.FileDescriptor
 
 const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\n" +
-	"'pkg/events/proto/customers/events.proto\x12\x0fcustomersevents\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\b\n" +
+	"'pkg/events/proto/customers/events.proto\x12\x0fcustomersevents\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\t\n" +
 	"\x05Event\x12.\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1a.customersevents.EventTypeR\x04type\x125\n" +
 	"\bcustomer\x18\x02 \x01(\v2\x19.customersevents.CustomerR\bcustomer\x12\x1b\n" +
@@ -1196,7 +1333,10 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\x15delete_payment_method\x18\x15 \x01(\v2$.customersevents.DeletePaymentMethodR\x13deletePaymentMethod\x12E\n" +
 	"\x0epassword_reset\x18\x16 \x01(\v2\x1e.customersevents.PasswordResetR\rpasswordReset\x12,\n" +
 	"\x05login\x18\x17 \x01(\v2\x16.customersevents.LoginR\x05login\x12/\n" +
-	"\x06logout\x18\x18 \x01(\v2\x17.customersevents.LogoutR\x06logout\x12B\n" +
+	"\x06logout\x18\x18 \x01(\v2\x17.customersevents.LogoutR\x06logout\x126\n" +
+	"\tblock_key\x18\x19 \x01(\v2\x19.customersevents.BlockKeyR\bblockKey\x12<\n" +
+	"\vunblock_key\x18\x1a \x01(\v2\x1b.customersevents.UnblockKeyR\n" +
+	"unblockKey\x12B\n" +
 	"\rtoken_refresh\x18\x1e \x01(\v2\x1d.customersevents.TokenRefreshR\ftokenRefresh\x12W\n" +
 	"\x14subscription_changed\x18\x1f \x01(\v2$.customersevents.SubscriptionChangedR\x13subscriptionChanged\"\xd4\x02\n" +
 	"\bCustomer\x12\x0e\n" +
@@ -1221,13 +1361,15 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\n" +
 	"\n" +
 	"\bUnbanned\"\b\n" +
-	"\x06Signup\"~\n" +
+	"\x06Signup\"\xdd\x01\n" +
 	"\vGenerateKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\")\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
+	"\breplaces\x18\x04 \x01(\tR\breplaces\x12A\n" +
+	"\x0ereplaced_until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rreplacedUntil\")\n" +
 	"\tDeleteKey\x12\x1c\n" +
 	"\n" +
 	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\"+\n" +
@@ -1237,7 +1379,15 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\acard_id\x18\x01 \x01(\tR\x06cardId\"\x0f\n" +
 	"\rPasswordReset\"\a\n" +
 	"\x05Login\"\b\n" +
-	"\x06Logout\"\x0e\n" +
+	"\x06Logout\"B\n" +
+	"\bBlockKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"*\n" +
+	"\n" +
+	"UnblockKey\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x01 \x01(\tR\bapiKeyId\"\x0e\n" +
 	"\fTokenRefresh\"\x92\x01\n" +
 	"\x13SubscriptionChanged\x12#\n" +
 	"\rprevious_tier\x18\x01 \x01(\tR\fpreviousTier\x12\x12\n" +
@@ -1283,7 +1433,7 @@ func file_pkg_events_proto_customers_events_proto_rawDescGZIP() []byte {
 }
 
 var file_pkg_events_proto_customers_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pkg_events_proto_customers_events_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_pkg_events_proto_customers_events_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_pkg_events_proto_customers_events_proto_goTypes = []any{
 	(EventType)(0),                // 0: customersevents.EventType
 	(*Event)(nil),                 // 1: customersevents.Event
@@ -1302,10 +1452,12 @@ var file_pkg_events_proto_customers_events_proto_goTypes = []any{
 	(*PasswordReset)(nil),         // 14: customersevents.PasswordReset
 	(*Login)(nil),                 // 15: customersevents.Login
 	(*Logout)(nil),                // 16: customersevents.Logout
-	(*TokenRefresh)(nil),          // 17: customersevents.TokenRefresh
-	(*SubscriptionChanged)(nil),   // 18: customersevents.SubscriptionChanged
-	nil,                           // 19: customersevents.Customer.MetaEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*BlockKey)(nil),              // 17: customersevents.BlockKey
+	(*UnblockKey)(nil),            // 18: customersevents.UnblockKey
+	(*TokenRefresh)(nil),          // 19: customersevents.TokenRefresh
+	(*SubscriptionChanged)(nil),   // 20: customersevents.SubscriptionChanged
+	nil,                           // 21: customersevents.Customer.MetaEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_pkg_events_proto_customers_events_proto_depIdxs = []int32{
 	0,  // 0: customersevents.Event.type:type_name -> customersevents.EventType
@@ -1324,17 +1476,20 @@ var file_pkg_events_proto_customers_events_proto_depIdxs = []int32{
 	14, // 13: customersevents.Event.password_reset:type_name -> customersevents.PasswordReset
 	15, // 14: customersevents.Event.login:type_name -> customersevents.Login
 	16, // 15: customersevents.Event.logout:type_name -> customersevents.Logout
-	17, // 16: customersevents.Event.token_refresh:type_name -> customersevents.TokenRefresh
-	18, // 17: customersevents.Event.subscription_changed:type_name -> customersevents.SubscriptionChanged
-	19, // 18: customersevents.Customer.meta:type_name -> customersevents.Customer.MetaEntry
-	20, // 19: customersevents.Customer.created:type_name -> google.protobuf.Timestamp
-	20, // 20: customersevents.Customer.updated:type_name -> google.protobuf.Timestamp
-	20, // 21: customersevents.GenerateKey.expires_at:type_name -> google.protobuf.Timestamp
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 16: customersevents.Event.block_key:type_name -> customersevents.BlockKey
+	18, // 17: customersevents.Event.unblock_key:type_name -> customersevents.UnblockKey
+	19, // 18: customersevents.Event.token_refresh:type_name -> customersevents.TokenRefresh
+	20, // 19: customersevents.Event.subscription_changed:type_name -> customersevents.SubscriptionChanged
+	21, // 20: customersevents.Customer.meta:type_name -> customersevents.Customer.MetaEntry
+	22, // 21: customersevents.Customer.created:type_name -> google.protobuf.Timestamp
+	22, // 22: customersevents.Customer.updated:type_name -> google.protobuf.Timestamp
+	22, // 23: customersevents.GenerateKey.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 24: customersevents.GenerateKey.replaced_until:type_name -> google.protobuf.Timestamp
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_pkg_events_proto_customers_events_proto_init() }
@@ -1348,7 +1503,7 @@ func file_pkg_events_proto_customers_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_events_proto_customers_events_proto_rawDesc), len(file_pkg_events_proto_customers_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
