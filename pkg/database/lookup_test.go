@@ -150,7 +150,7 @@ func TestLookupIsNoOlderThanItsQuestion(t *testing.T) {
 	var value atomic.Int64
 	l := database.NewLookup(databasetest.Open(t, "bench", first), func(_ context.Context, _ database.Reader, keys []int) (map[int]int64, error) {
 		v := value.Load()
-		time.Sleep(50 * time.Microsecond) // long enough for others to come
+		time.Sleep(50 * time.Microsecond) //nolint:forbidigo // a lookup takes its time: long enough for others to come
 		return map[int]int64{keys[0]: v}, nil
 	})
 	var wg sync.WaitGroup

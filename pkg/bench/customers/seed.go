@@ -54,7 +54,7 @@ func tables(customers int) []table {
 		customers * keysOfEach,
 		func(i int) []any {
 			customer, key := i/keysOfEach, i%keysOfEach
-			sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i))) //nolint:gosec // not negative
+			sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))
 			hash := base64.RawURLEncoding.EncodeToString(sum[:])
 			return []any{
 				uuidOf(customer, key+1), idOf(customer), hash, "mk_" + hash[:8], "*", "", madeAt(customer).UnixMicro(), int64(0), int64(0),
@@ -73,8 +73,8 @@ func idOf(customer int) string { return uuidOf(customer, 0) }
 // uuidOf is a UUID of version 7 of the time that a customer was made at.
 func uuidOf(customer, number int) string {
 	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:], uint64(madeAt(customer).UnixMilli())<<16) //nolint:gosec // after 1970
-	id[6], id[8], id[15] = 0x70, 0x80, byte(number)                             //nolint:gosec // a few
+	binary.BigEndian.PutUint64(id[:], uint64(madeAt(customer).UnixMilli())<<16)
+	id[6], id[8], id[15] = 0x70, 0x80, byte(number)
 	return id.String()
 }
 

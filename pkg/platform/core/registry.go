@@ -29,7 +29,7 @@ type registration struct {
 
 func newRegistration(h *handler.Registry) *registration {
 	r := &registration{Registry: h}
-	r.done, r.end = context.WithCancel(context.Background()) //nolint:gosec // the service calls end when it stops
+	r.done, r.end = context.WithCancel(context.Background())
 	return r
 }
 

@@ -66,7 +66,7 @@ func (l *leases) grant(ttl time.Duration) (clientv3.LeaseID, error) {
 	}
 	l.alive[ttl] = lease.ID
 	l.wg.Go(func() {
-		for range answers { //nolint:revive // they are of no other interest
+		for range answers { // they are of no other interest
 		}
 		l.lost(lease.ID)
 	})

@@ -80,7 +80,7 @@ func (b Blobs) Write(key string, blob io.Reader, opts ...store.BlobOption) (err 
 			err = fmt.Errorf("write a blob: %w", errors.Join(err, os.Remove(tmp.Name())))
 		}
 	}()
-	_, err = tmp.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(key))), key...)) //nolint:gosec // it has at most MaxKey bytes
+	_, err = tmp.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(key))), key...))
 	if err == nil {
 		_, err = io.Copy(tmp, blob)
 	}

@@ -63,7 +63,7 @@ func (w *watching) stop() error {
 	case <-w.ended:
 		return w.err
 	case <-time.After(soon):
-		return errors.New("Next does not return after Stop")
+		return errors.New("no return of Next after Stop")
 	}
 }
 
