@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/platform/kubernetes"
+	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/proxy"
 	"github.com/m3o/backend/pkg/platform/runtime"
@@ -99,7 +101,7 @@ func (a arguments) setup() error {
 		if err := state.Lock(); err != nil {
 			return err
 		}
-		if _, err := state.Claim(a.port); err != nil {
+		if _, err := state.Claim(a.port, a.tls); err != nil {
 			return err
 		}
 		defaults[profile.Env] = profile.Embedded
@@ -137,13 +139,24 @@ func (a arguments) setup() error {
 	if err := profile.Register(); err != nil {
 		return err
 	}
-	return nil
+	if a.command == "server" || a.isElsewhere() && os.Getenv(state.TLSEnv) == "" {
+		return nil // a server makes the certificates first; those of this state are for its own server
+	}
+	return launch.Secure(cmp.Or(a.service, state.Operator))
+}
+
+// isElsewhere tells whether a command is for another server than that of the state directory.
+func (a arguments) isElsewhere() bool {
+	return a.command != "service" && (a.env != "" || os.Getenv("MICRO_ENV") != "" || os.Getenv("MICRO_PROXY") != proxyOfState())
 }
 
 // arguments are those that have to be known before Micro parses them.
 type arguments struct {
 	command, env, state string
 	port                int
+	// tls is whether the server makes certificates, service which core service the process is.
+	tls     bool
+	service string
 	// help is whether Micro will only explain the command, or complain about what is wrong with its flags.
 	help bool
 	// rest is all arguments but --state before the command, which a core service's own parser does not know.
@@ -157,8 +170,11 @@ func parse(args []string) arguments {
 		first := i
 		name, value, hasValue := strings.Cut(args[i], "=")
 		if !strings.HasPrefix(name, "-") {
-			if a.command = name; name == "server" {
+			switch a.command = name; {
+			case name == "server":
 				a.parseServer(args[i+1:])
+			case name == "service" && i+1 < len(args):
+				a.service = args[i+1]
 			}
 			break // the rest is the command's
 		}
@@ -194,6 +210,7 @@ func (a *arguments) parseServer(args []string) {
 	if dir := flags.Lookup("state").Value.String(); dir != "" {
 		a.state = dir
 	}
+	a.tls = flags.Lookup("tls").Value.String() == "true"
 	a.port, _ = strconv.Atoi(flags.Lookup("port").Value.String()) // it has been parsed as a number
 }
 

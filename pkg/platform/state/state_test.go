@@ -59,16 +59,16 @@ func TestClaim(t *testing.T) {
 	defer taken.Close() //nolint:errcheck // the test ends
 	port := taken.Addr().(*net.TCPAddr).Port
 
-	_, err = Claim(port)
+	_, err = Claim(port, false)
 	require.ErrorContains(t, err, taken.Addr().String()+" is taken (the platform's api listens there)")
 	a, err := LoadAddresses()
 	require.NoError(t, err)
 	require.Equal(t, DefaultPort, a.Port, "what failed is not remembered")
 
-	_, err = Claim(65530)
+	_, err = Claim(65530, false)
 	require.ErrorContains(t, err, "expected a number from 1 to 65525")
 	t.Setenv(PortEnv, "many")
-	_, err = Claim(0)
+	_, err = Claim(0, false)
 	require.ErrorContains(t, err, PortEnv)
 }
 
@@ -88,7 +88,7 @@ func TestAddressesAreRemembered(t *testing.T) {
 		_, err = LoadAddresses()
 		require.ErrorContains(t, err, "is damaged")
 	}
-	a, err = Claim(12345)
+	a, err = Claim(12345, false)
 	require.NoError(t, err, "the next start writes it anew")
 	require.Equal(t, 12345, a.Port)
 	a, err = LoadAddresses()
@@ -104,7 +104,7 @@ func TestEachServerHasAHost(t *testing.T) {
 	require.Equal(t, "registry.micro.svc:8000", a.Of("registry"))
 	require.Equal(t, "api.micro.svc:8000", a.All()["api"])
 	require.Empty(t, a.Of("web"))
-	_, err = Claim(0)
+	_, err = Claim(0, false)
 	require.ErrorContains(t, err, ServersEnv)
 	for _, wrong := range []string{"registry:8000", "%s", "%s:", "%s:0", "%s:70000", "%s.%s:1", "x:%s"} {
 		t.Setenv(ServersEnv, wrong)
