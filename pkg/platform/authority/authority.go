@@ -103,6 +103,7 @@ func (a *Authority) Renew() error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		err = nil
 		for _, d := range dirs {
 			// One that cannot be renewed must not keep the others from it.
 			if e := a.renew(filepath.Join(a.certificates, d.Name()), known); e != nil {
