@@ -159,12 +159,15 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		change func(t *testing.T, dir string)
 		want   string
 	}{
-		"nothing":   {func(t *testing.T, dir string) { t.Helper(); require.NoError(t, os.RemoveAll(dir)) }, "cert.pem: no such file"},
-		"no CA":     {func(t *testing.T, dir string) { t.Helper(); mtlstest.Write(t, dir+"/ca.pem", nil) }, "there is no certificate in .*/ca.pem"},
-		"no key":    {func(t *testing.T, dir string) { t.Helper(); mtlstest.Write(t, dir+"/key.pem", nil) }, "cert.pem with .*/key.pem: "},
-		"other CA":  {func(t *testing.T, dir string) { t.Helper(); mtlstest.Believe(t, dir, mtlstest.NewCA(t)) }, "cert.pem does not go with .*/ca.pem: "},
-		"not ours":  {func(t *testing.T, dir string) { t.Helper(); ca.Issue(t, dir, later(), "billing") }, "cert.pem is not for customers: "},
-		"too late":  {func(t *testing.T, dir string) { t.Helper(); ca.Issue(t, dir, time.Now().Add(-time.Minute), "customers") }, "cert.pem expired at .*: replace it"},
+		"nothing":  {func(t *testing.T, dir string) { t.Helper(); require.NoError(t, os.RemoveAll(dir)) }, "cert.pem: no such file"},
+		"no CA":    {func(t *testing.T, dir string) { t.Helper(); mtlstest.Write(t, dir+"/ca.pem", nil) }, "there is no certificate in .*/ca.pem"},
+		"no key":   {func(t *testing.T, dir string) { t.Helper(); mtlstest.Write(t, dir+"/key.pem", nil) }, "cert.pem with .*/key.pem: "},
+		"other CA": {func(t *testing.T, dir string) { t.Helper(); mtlstest.Believe(t, dir, mtlstest.NewCA(t)) }, "cert.pem does not go with .*/ca.pem: "},
+		"not ours": {func(t *testing.T, dir string) { t.Helper(); ca.Issue(t, dir, later(), "billing") }, "cert.pem is not for customers: "},
+		"too late": {func(t *testing.T, dir string) {
+			t.Helper()
+			ca.Issue(t, dir, time.Now().Add(-time.Minute), "customers")
+		}, "cert.pem expired at .*: replace it"},
 		"for an IP": {func(t *testing.T, dir string) { t.Helper(); ca.Issue(t, dir, later(), "127.0.0.1") }, "cert.pem is not for customers: "},
 	} {
 		t.Run(name, func(t *testing.T) {
