@@ -69,7 +69,7 @@ type Server struct {
 // Option changes what a Server does besides serving.
 type Option func(*Server)
 
-// WithTLS makes a server take only connections of those who prove to be of the platform; see package mtls.
+// WithTLS makes a server take only connections of those who prove to be of the platform; see package mtls. Nil is without TLS.
 func WithTLS(source *mtls.Source) Option { return func(s *Server) { s.tls = source } }
 
 // withConnectionAge is how long a connection is kept with TLS, for tests.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,7 @@ import (
 )
 
 // proof is who a process is, as a directory has it.
-func proof(t *testing.T, ca *mtlstest.CA, name string) (*mtls.Source, string) {
+func proof(t testing.TB, ca *mtlstest.CA, name string) (*mtls.Source, string) {
 	t.Helper()
 	dir := t.TempDir()
 	ca.Issue(t, dir, time.Now().Add(time.Hour), name)
@@ -49,7 +50,7 @@ func (r *reader) Read(context.Context, *pb.ReadRequest, *pb.ReadResponse) error 
 }
 
 // serving is a server that proves to be the service of a name, and is listed as another one of the registry, if that is told.
-func serving(t *testing.T, reg registry.Registry, name string, source *mtls.Source, opts ...Option) (*Server, *reader) {
+func serving(t testing.TB, reg registry.Registry, name string, source *mtls.Source, opts ...Option) (*Server, *reader) {
 	t.Helper()
 	s, err := NewServer(grpcserver.NewServer(
 		server.Name(name), server.Address("127.0.0.1:0"), server.Registry(reg), server.Broker(membroker.NewBroker()),
@@ -63,7 +64,7 @@ func serving(t *testing.T, reg registry.Registry, name string, source *mtls.Sour
 }
 
 // calling is a client of the service "counters".
-func calling(t *testing.T, reg registry.Registry, source *mtls.Source) pb.CounterService {
+func calling(t testing.TB, reg registry.Registry, source *mtls.Source) pb.CounterService {
 	t.Helper()
 	config := direct.Config{Registry: reg, Patience: 300 * time.Millisecond}
 	if source != nil {
@@ -207,5 +208,39 @@ func replace(t *testing.T, ca *mtlstest.CA, dir, name string) {
 		b, err := os.ReadFile(filepath.Join(elsewhere, file))
 		require.NoError(t, err)
 		mtlstest.Write(t, filepath.Join(dir, file), b)
+	}
+}
+
+// BenchmarkTLS compares calls over encrypted connections with calls over plain ones.
+func BenchmarkTLS(b *testing.B) {
+	ca := mtlstest.NewCA(b)
+	counters, _ := proof(b, ca, "counters")
+	billing, _ := proof(b, ca, "billing")
+	for _, side := range []struct {
+		name           string
+		server, client *mtls.Source
+	}{{"plain", nil, nil}, {"tls", counters, billing}} {
+		reg := memregistry.NewRegistry()
+		serving(b, reg, "counters", side.server)
+		c := calling(b, reg, side.client)
+		call := func(b *testing.B) {
+			b.Helper()
+			if _, err := c.Read(b.Context(), &pb.ReadRequest{}); err != nil {
+				b.Error(err)
+			}
+		}
+		b.Run(side.name+"/1", func(b *testing.B) {
+			for b.Loop() {
+				call(b)
+			}
+		})
+		b.Run(side.name+"/64", func(b *testing.B) {
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					call(b)
+				}
+			})
+		})
 	}
 }

@@ -139,8 +139,11 @@ func (a arguments) setup() error {
 	if err := profile.Register(); err != nil {
 		return err
 	}
-	if a.command == "server" || a.isElsewhere() && os.Getenv(state.TLSEnv) == "" {
-		return nil // a server makes the certificates first; those of this state are for its own server
+	switch {
+	case a.command == "server": // it makes the certificates first
+		return nil
+	case a.command != "service" && os.Getenv(state.TLSEnv) == "" && (a.isElsewhere() || !isServed()):
+		return nil // those of the state directory are for its own server, and good while that runs
 	}
 	return launch.Secure(cmp.Or(a.service, state.Operator))
 }

@@ -113,6 +113,38 @@ func TestEachServerHasAHost(t *testing.T) {
 	}
 }
 
+func TestCertificatesAreClaimed(t *testing.T) {
+	use(t)
+	t.Setenv(TLSEnv, "")
+	port := 20000 + os.Getpid()%10000
+	claim := func(own bool) (Addresses, error) { return Claim(port, own) }
+	a, err := claim(true)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(Dir(), "tls", "auth"), a.Certificates("auth"))
+	a, err = LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(Dir(), "tls", "auth"), a.Certificates("auth"), "others find them")
+	require.Equal(t, "auth", a.ServerAt(a.Of("auth")))
+	require.Empty(t, a.ServerAt("127.0.0.1:1"))
+	a, err = claim(false)
+	require.NoError(t, err)
+	require.Empty(t, a.Certificates("auth"), "the server before had them")
+
+	t.Setenv(TLSEnv, "/run/tls/%s")
+	a, err = claim(false)
+	require.NoError(t, err)
+	require.Equal(t, "/run/tls/auth", a.Certificates("auth"))
+	_, err = claim(true)
+	require.ErrorContains(t, err, "MICRO_TLS: either this, or --tls")
+	t.Setenv(TLSEnv, "/run/tls")
+	_, err = claim(false)
+	require.ErrorContains(t, err, "MICRO_TLS: expected a directory with %s for the name of each process")
+	t.Setenv(ServersEnv, "%s.micro.svc:8000")
+	a, err = LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, "/run/tls", a.Certificates("auth"), "which is mounted there")
+}
+
 func TestLock(t *testing.T) {
 	use(t)
 	server := func() int {
