@@ -96,7 +96,7 @@ func TestStoryWithTLS(t *testing.T) {
 // certificate that it shows.
 func (p *platform) greet(t *testing.T, server, dir string) (*x509.Certificate, error) {
 	t.Helper()
-	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}} //nolint:gosec // the test looks at it
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 	if dir != "" {
 		pair, err := tls.LoadX509KeyPair(filepath.Join(dir, mtls.CertFile), filepath.Join(dir, mtls.KeyFile))
 		require.NoError(t, err)

@@ -141,7 +141,7 @@ func TestOldVersionsAreRefused(t *testing.T) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, mtls.CertFile), filepath.Join(dir, mtls.KeyFile))
 	require.NoError(t, err)
 	_, err = tls.Dial("tcp", s.Options().Address, &tls.Config{
-		Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, //nolint:gosec // the server is to refuse it
+		Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12,
 	})
 	require.ErrorContains(t, err, "protocol version not supported")
 }
@@ -169,7 +169,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		})
 	}
 	serial := func() string {
-		conn, err := tls.Dial("tcp", s.Options().Address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // to see what is shown
+		conn, err := tls.Dial("tcp", s.Options().Address, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			return err.Error()
 		}

@@ -22,7 +22,6 @@ import (
 	"github.com/m3o/backend/pkg/platform/core"
 	"github.com/m3o/backend/pkg/platform/edge"
 	"github.com/m3o/backend/pkg/platform/kubernetes"
-	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/proxy"
 	"github.com/m3o/backend/pkg/platform/runtime"
@@ -145,7 +144,7 @@ func (a arguments) setup() error {
 	case a.command != "service" && os.Getenv(state.TLSEnv) == "" && (a.isElsewhere() || !isServed()):
 		return nil // those of the state directory are for its own server, and good while that runs
 	}
-	return launch.Secure(cmp.Or(a.service, state.Operator))
+	return profile.Secure(cmp.Or(a.service, state.Operator))
 }
 
 // isElsewhere tells whether a command is for another server than that of the state directory.

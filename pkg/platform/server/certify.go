@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/m3o/backend/pkg/platform/authority"
-	"github.com/m3o/backend/pkg/platform/launch"
+	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 )
 
@@ -31,7 +31,7 @@ func certify(addresses state.Addresses) (end func(), err error) {
 			keeping.Wait()
 		}
 	}
-	if err := launch.Secure(state.Operator); err != nil {
+	if err := profile.Secure(state.Operator); err != nil {
 		end()
 		return nil, err
 	}

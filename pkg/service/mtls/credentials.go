@@ -70,7 +70,7 @@ func (h *handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthI
 		SessionTicketsDisabled: true, // a certificate is shown for each connection
 	}).ServerHandshake(conn)
 	// Who hangs up at once only wanted to know whether somebody listens.
-	if err != nil && !errors.Is(err, io.EOF) && h.source.refused.now(h.source.now()) {
+	if err != nil && !errors.Is(err, io.EOF) && h.source.refused.allows(h.source.now()) {
 		logger.Warnf("A connection from %s was refused: %v", conn.RemoteAddr(), err)
 	}
 	return secured, info, err

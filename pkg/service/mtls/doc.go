@@ -5,8 +5,8 @@
 //	grpc.NewServer(grpc.Creds(source.Server()))
 //	grpc.NewClient(address, grpc.WithTransportCredentials(source.Client("billing")))
 //
-// A directory has what a process needs, under the names that cert-manager and others use: cert.pem, its certificate and those
-// in between up to the authority; key.pem, its key; and ca.pem, the authorities that it believes, of which there may be several.
+// A directory has what a process needs: cert.pem, its certificate, which is for clients and for servers, and those in between up
+// to the authority; key.pem, its key; and ca.pem, the authorities that it believes, of which there may be several.
 //
 // # What is checked
 //

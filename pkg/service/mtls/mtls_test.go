@@ -79,11 +79,20 @@ func TestWhoMayMeetWhom(t *testing.T) {
 	require.ErrorContains(t, c, "signed by unknown authority")
 	require.Error(t, s)
 
-	mtlstest.Believe(t, strangers, ca) // it would believe ours, but who would believe it?
 	mtlstest.Believe(t, strangers, ca, other)
 	c, s = meet(t, stranger.Client("customers"), customers.Server())
 	require.Error(t, c)
 	require.ErrorContains(t, s, "signed by unknown authority")
+
+	// What an authority has signed may sign, too.
+	between, _ := process(t, ca.Between(t), "usage")
+	for _, pair := range [][2]credentials.TransportCredentials{
+		{billing.Client("usage"), between.Server()}, {between.Client("customers"), customers.Server()},
+	} {
+		c, s = meet(t, pair[0], pair[1])
+		require.NoError(t, c)
+		require.NoError(t, s)
+	}
 
 	// With both authorities on both sides, the new one's certificates are good beside those of the old one.
 	mtlstest.Believe(t, dir, ca, other)

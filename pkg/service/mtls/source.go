@@ -49,7 +49,7 @@ func Open(dir, name string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := read(dir, name)
+	m, err := read(dir, name, s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Source) material() *material {
 	seen, err := look(s.dir)
 	if err == nil && (seen != s.seen || seen.isFresh(s.now())) {
 		var m *material
-		if m, err = read(s.dir, s.name); err == nil {
+		if m, err = read(s.dir, s.name, s.now()); err == nil {
 			s.current = m
 		}
 	}
@@ -75,15 +75,15 @@ func (s *Source) material() *material {
 		logger.Errorf("Certificates cannot be read, the former ones are used: %v", err)
 	}
 	s.seen = seen
-	if end := s.current.pair.Leaf.NotAfter; s.now().After(end) && s.expired.now(s.now()) {
+	if end := s.current.pair.Leaf.NotAfter; s.now().After(end) && s.expired.allows(s.now()) {
 		logger.Errorf("%s expired at %s, and nobody believes it: replace it",
 			filepath.Join(s.dir, CertFile), end.UTC().Format(time.RFC3339))
 	}
 	return s.current
 }
 
-// read reads a directory, and makes sure that what is in it fits together.
-func read(dir, name string) (*material, error) {
+// read reads a directory, and makes sure that what is in it fits together, but for the end of the certificate.
+func read(dir, name string, now time.Time) (*material, error) {
 	ca, cert, key := filepath.Join(dir, CAFile), filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile)
 	pem, err := os.ReadFile(ca)
 	if err != nil {
@@ -100,7 +100,14 @@ func read(dir, name string) (*material, error) {
 	if name != "" && leaf.VerifyHostname(name) != nil {
 		return nil, fmt.Errorf("%s is not for %s: expected this among its DNS names", cert, name)
 	}
-	if err := m.verify(leaf, name, leaf.NotBefore, x509.ExtKeyUsageClientAuth); err != nil {
+	if now.After(leaf.NotAfter) {
+		now = leaf.NotAfter
+	}
+	err = m.verify(leaf, "", now, x509.ExtKeyUsageClientAuth)
+	if err == nil && name != "" {
+		err = m.verify(leaf, name, now, x509.ExtKeyUsageServerAuth)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s does not go with %s: %w", cert, ca, err)
 	}
 	return m, nil
@@ -159,7 +166,7 @@ type seldom struct {
 	last time.Time
 }
 
-func (s *seldom) now(now time.Time) bool {
+func (s *seldom) allows(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.Sub(s.last) < 10*time.Second {

@@ -23,10 +23,22 @@ import (
 type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	root *CA // itself, unless another one has signed it
 }
 
-// NewCA makes one.
+// NewCA makes one that has signed itself.
 func NewCA(t testing.TB) *CA {
+	t.Helper()
+	return newCA(t, nil)
+}
+
+// Between makes one that the authority has signed, and that nobody believes for its own sake.
+func (ca *CA) Between(t testing.TB) *CA {
+	t.Helper()
+	return newCA(t, ca)
+}
+
+func newCA(t testing.TB, parent *CA) *CA {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -35,18 +47,25 @@ func NewCA(t testing.TB) *CA {
 		Subject: name, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	by := &CA{cert: template, key: key}
+	if parent != nil {
+		by = parent
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by.cert, key.Public(), by.key)
 	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
+	made := &CA{key: key, root: parent}
+	if made.cert, err = x509.ParseCertificate(der); parent == nil {
+		made.root = made
+	}
 	require.NoError(t, err)
-	return &CA{cert, key}
+	return made
 }
 
 // PEM is the certificate of the authority.
 func (ca *CA) PEM() []byte { return encode("CERTIFICATE", ca.cert.Raw) }
 
 // Issue writes a certificate for names, which may be IP addresses, and its key into a directory, with the authority itself as the
-// one to believe. It is good until end; an hour at most.
+// one to believe, or the one that has signed it. It is good until end; an hour at most.
 func (ca *CA) Issue(t testing.TB, dir string, end time.Time, names ...string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,9 +86,13 @@ func (ca *CA) Issue(t testing.TB, dir string, end time.Time, names ...string) {
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(dir, 0o700))
-	Believe(t, dir, ca)
+	chain := encode("CERTIFICATE", der)
+	if ca.root != ca {
+		chain = append(chain, ca.PEM()...)
+	}
+	Believe(t, dir, ca.root)
 	Write(t, filepath.Join(dir, mtls.KeyFile), encode("PRIVATE KEY", pkcs8))
-	Write(t, filepath.Join(dir, mtls.CertFile), encode("CERTIFICATE", der))
+	Write(t, filepath.Join(dir, mtls.CertFile), chain)
 }
 
 // Believe makes these the authorities to believe in a directory.
