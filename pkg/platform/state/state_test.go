@@ -117,6 +117,9 @@ func TestCertificatesAreClaimed(t *testing.T) {
 	use(t)
 	t.Setenv(TLSEnv, "")
 	port := 20000 + os.Getpid()%10000
+	for (Addresses{Port: port}).free() != nil {
+		port += ports
+	}
 	claim := func(own bool) (Addresses, error) { return Claim(port, own) }
 	a, err := claim(true)
 	require.NoError(t, err)
