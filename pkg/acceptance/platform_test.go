@@ -62,7 +62,8 @@ func testMain(m *testing.M) int {
 type platform struct {
 	*client.Client
 	port int
-	tmp  string // its temporary directory
+	tmp  string   // its temporary directory
+	args []string // more of the server's
 	cmd  *exec.Cmd
 	out  *client.Output
 	done chan struct{}
@@ -94,15 +95,21 @@ func newPlatform(t *testing.T) *platform {
 func boot(t *testing.T, names ...string) *platform {
 	t.Helper()
 	p := newPlatform(t)
+	p.boot(t, names...)
+	return p
+}
+
+// boot does that for a platform that does not run yet.
+func (p *platform) boot(t *testing.T, names ...string) {
+	t.Helper()
 	for range 10 {
 		p.port = 20000 + 16*rand.IntN(700)
 		if p.start(t, names...) {
-			return p
+			return
 		}
 		require.Contains(t, p.out.String(), "is taken", "it can only fail because of the ports")
 	}
 	t.Fatal("no free ports")
-	return nil
 }
 
 // start starts the server; false if it has ended before it was ready.
@@ -115,7 +122,7 @@ func (p *platform) start(t *testing.T, names ...string) bool {
 // launch starts the server and does not wait for it.
 func (p *platform) launch(t *testing.T, names ...string) {
 	t.Helper()
-	args := []string{"server", "--state", p.State, "--port", strconv.Itoa(p.port)}
+	args := append([]string{"server", "--state", p.State, "--port", strconv.Itoa(p.port)}, p.args...)
 	for _, name := range names {
 		args = append(args, "--run", "./"+name)
 	}

@@ -33,6 +33,9 @@
 // the calls it is working on, and then runs the functions given to OnStop in reverse order, as deferred functions would.
 // At last it ends what consumes events: Micro's events.Publish and events.Consume are the client of pkg/events/stream.
 //
+// With MICRO_TLS the processes of a platform prove to each other who they are before anything else: package mtls says how, and
+// what that keeps out. Who makes a call, and whether they may, is the business of tokens and policies either way.
+//
 // # What operators see
 //
 // Every process has /metrics, /healthz, /readyz and profiles on an address that the registry knows, and every call has a

@@ -52,8 +52,12 @@ func (s *Server) Alive(ctx context.Context) error {
 	if !s.started.Load() {
 		return nil
 	}
+	secure := insecure.NewCredentials()
+	if s.tls != nil {
+		secure = s.tls.Client(s.name)
+	}
 	conn, err := grpc.NewClient("passthrough:///"+s.Options().Address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
+		grpc.WithTransportCredentials(secure), grpc.WithDisableServiceConfig())
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/micro/micro/v3/service/client"
 	merrors "github.com/micro/micro/v3/service/errors"
@@ -15,10 +16,12 @@ import (
 	"github.com/micro/micro/v3/service/server"
 	grpcserver "github.com/micro/micro/v3/service/server/grpc"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/service/direct"
+	"github.com/m3o/backend/pkg/service/mtls"
 	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
@@ -45,6 +48,10 @@ type Server struct {
 	// forwards makes the calls of other services, if the server is a proxy.
 	forwards client.Client
 
+	// tls is nil when connections are not encrypted.
+	tls           *mtls.Source
+	connectionAge time.Duration
+
 	recorder *telemetry.Recorder
 	unknown  *method // stands for all that there is not
 	registry *watchedRegistry
@@ -62,6 +69,12 @@ type Server struct {
 // Option changes what a Server does besides serving.
 type Option func(*Server)
 
+// WithTLS makes a server take only connections of those who prove to be of the platform; see package mtls. Nil is without TLS.
+func WithTLS(source *mtls.Source) Option { return func(s *Server) { s.tls = source } }
+
+// withConnectionAge is how long a connection is kept with TLS, for tests.
+func withConnectionAge(d time.Duration) Option { return func(s *Server) { s.connectionAge = d } }
+
 // WithRecorder makes a server record its calls with r; else it has a Recorder of its own.
 func WithRecorder(r *telemetry.Recorder) Option { return func(s *Server) { s.recorder = r } }
 
@@ -78,6 +91,8 @@ func NewServer(inner server.Server, inspect auth.Inspect, opts ...Option) (*Serv
 		services: make(map[string]map[string]*method),
 		name:     inner.Options().Name,
 		registry: &watchedRegistry{Registry: inner.Options().Registry},
+
+		connectionAge: mtls.ConnectionAge,
 	}
 	s.routes.Store(&map[string]*method{})
 	for _, o := range opts {
@@ -205,13 +220,18 @@ func (s *Server) Start() error {
 		return err
 	}
 	// Only now, because Micro makes a server for gRPC at each Init, and each has its workers.
-	if err := s.Init(grpcserver.Options(
+	options := []grpc.ServerOption{
 		grpc.ChainStreamInterceptor(s.intercept),
 		grpc.StaticStreamWindowSize(direct.StreamWindow),
 		grpc.StaticConnWindowSize(direct.ConnectionWindow),
 		// A new goroutine for each call would have its stack grown each time.
-		grpc.NumStreamWorkers(uint32(workersPerCPU*runtime.GOMAXPROCS(0))),
-	)); err != nil {
+		grpc.NumStreamWorkers(uint32(workersPerCPU * runtime.GOMAXPROCS(0))),
+	}
+	if s.tls != nil {
+		options = append(options, grpc.Creds(s.tls.Server()),
+			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: s.connectionAge}))
+	}
+	if err := s.Init(grpcserver.Options(options...)); err != nil {
 		return err
 	}
 	s.wrapHandlers()

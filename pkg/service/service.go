@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ import (
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
 	"github.com/m3o/backend/pkg/service/direct"
+	"github.com/m3o/backend/pkg/service/mtls"
 	"github.com/m3o/backend/pkg/service/telemetry"
 )
 
@@ -90,7 +92,15 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 		exit(name, err)
 	}
 	// Micro's own clients of the core services are made of it while Micro is set up.
-	caller := direct.New(direct.Config{Fixed: addresses.All()})
+	certificates, err := openTLS(addresses, name)
+	if err != nil {
+		exit(name, err)
+	}
+	calling, serving := direct.Config{Fixed: addresses.All()}, []Option(nil)
+	if certificates != nil {
+		calling.Secure, serving = certificates.Client, append(serving, WithTLS(certificates))
+	}
+	caller := direct.New(calling)
 	client.DefaultClient = caller
 	// Micro's keeps calling the address that it was made with.
 	if broker.DefaultBroker.String() == "service" {
@@ -116,7 +126,7 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	if err := server.DefaultServer.Init(onlyWhatCounts); err != nil {
 		exit(s.Name(), err)
 	}
-	strict, err := NewServer(server.DefaultServer, access.InspectShared, WithRecorder(observer.recorder))
+	strict, err := NewServer(server.DefaultServer, access.InspectShared, append(serving, WithRecorder(observer.recorder))...)
 	if err != nil {
 		exit(s.Name(), err)
 	}
@@ -126,6 +136,20 @@ func build(name string, log *slog.Logger, opts ...micro.Option) *Service {
 	// After the last call, which may publish, and what was added by then, which may consume.
 	s.OnStop(all.Close)
 	return s
+}
+
+// openTLS reads who this process is to others, if the platform's processes prove that to each other; else it returns nil.
+func openTLS(addresses state.Addresses, name string) (*mtls.Source, error) {
+	name = cmp.Or(os.Getenv("MICRO_SERVICE_NAME"), name)
+	dir := addresses.Certificates(name)
+	if dir == "" {
+		return nil, nil
+	}
+	source, err := mtls.Open(dir, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", state.TLSEnv, err)
+	}
+	return source, nil
 }
 
 // prepare does what has to happen before Micro's packages look at their environment.

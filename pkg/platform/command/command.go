@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -99,7 +100,7 @@ func (a arguments) setup() error {
 		if err := state.Lock(); err != nil {
 			return err
 		}
-		if _, err := state.Claim(a.port); err != nil {
+		if _, err := state.Claim(a.port, a.tls); err != nil {
 			return err
 		}
 		defaults[profile.Env] = profile.Embedded
@@ -137,13 +138,27 @@ func (a arguments) setup() error {
 	if err := profile.Register(); err != nil {
 		return err
 	}
-	return nil
+	switch {
+	case a.command == "server": // it makes the certificates first
+		return nil
+	case a.command != "service" && os.Getenv(state.TLSEnv) == "" && (a.isElsewhere() || !isServed()):
+		return nil // those of the state directory are for its own server, and good while that runs
+	}
+	return profile.Secure(cmp.Or(a.service, state.Operator))
+}
+
+// isElsewhere tells whether a command is for another server than that of the state directory.
+func (a arguments) isElsewhere() bool {
+	return a.command != "service" && (a.env != "" || os.Getenv("MICRO_ENV") != "" || os.Getenv("MICRO_PROXY") != proxyOfState())
 }
 
 // arguments are those that have to be known before Micro parses them.
 type arguments struct {
 	command, env, state string
 	port                int
+	// tls is whether the server makes certificates, service which core service the process is.
+	tls     bool
+	service string
 	// help is whether Micro will only explain the command, or complain about what is wrong with its flags.
 	help bool
 	// rest is all arguments but --state before the command, which a core service's own parser does not know.
@@ -157,8 +172,11 @@ func parse(args []string) arguments {
 		first := i
 		name, value, hasValue := strings.Cut(args[i], "=")
 		if !strings.HasPrefix(name, "-") {
-			if a.command = name; name == "server" {
+			switch a.command = name; {
+			case name == "server":
 				a.parseServer(args[i+1:])
+			case name == "service" && i+1 < len(args):
+				a.service = args[i+1]
 			}
 			break // the rest is the command's
 		}
@@ -194,6 +212,7 @@ func (a *arguments) parseServer(args []string) {
 	if dir := flags.Lookup("state").Value.String(); dir != "" {
 		a.state = dir
 	}
+	a.tls = flags.Lookup("tls").Value.String() == "true"
 	a.port, _ = strconv.Atoi(flags.Lookup("port").Value.String()) // it has been parsed as a number
 }
 

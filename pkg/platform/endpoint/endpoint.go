@@ -5,7 +5,6 @@ package endpoint
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -27,9 +26,9 @@ type Endpoint struct {
 	Hosts []string
 	// Path is what follows them, without the slash before it.
 	Path string
-	// TLS is not nil when the connection is to be encrypted. It reads the client's certificate for each connection, so that
-	// it can be replaced.
-	TLS *tls.Config
+	// TLS is not nil when the connection is to be encrypted. It returns what a connection to a host is made with, from the files
+	// as they are now, so that certificates and authorities can be replaced.
+	TLS func(host string) (*tls.Config, error)
 	// Password returns the password, empty for none. It is read each time, so that it can be replaced.
 	Password func() (string, error)
 }
@@ -119,39 +118,6 @@ func Parse(text string, syntax Syntax) (Endpoint, error) {
 		}
 	}
 	return e, nil
-}
-
-// clientTLS is how a client proves who it is, and whom it believes.
-func clientTLS(ca, cert, key string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca) //nolint:gosec // the operator names it
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: there is no certificate in %s", ca)
-		}
-	}
-	if cert == "" && key == "" {
-		return c, nil
-	}
-	if cert == "" || key == "" {
-		return nil, errors.New("cert and key: expected both of them, or neither")
-	}
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
-		}
-		return &pair, nil
-	}
-	if _, err := load(); err != nil {
-		return nil, err
-	}
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	return c, nil
 }
 
 // password reads a variable, or the file that the one named _FILE names.

@@ -1,11 +1,15 @@
 package endpoint
 
 import (
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/m3o/backend/pkg/service/mtls/mtlstest"
 )
 
 var syntax = Syntax{
@@ -81,4 +85,32 @@ func TestRead(t *testing.T) { //nolint:paralleltest // the environment
 	t.Setenv("MICRO_ENGINE_PASSWORD_FILE", "/none")
 	_, err = Read("ENGINE", syntax)
 	require.EqualError(t, err, "MICRO_ENGINE_PASSWORD_FILE: open /none: no such file or directory")
+}
+
+func TestCertificatesAreReadEachTime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, second := mtlstest.NewCA(t), mtlstest.NewCA(t)
+	first.Issue(t, dir, time.Now().Add(time.Hour), "me")
+	e, err := Parse("engine://host?ca="+dir+"/ca.pem&cert="+dir+"/cert.pem&key="+dir+"/key.pem", syntax)
+	require.NoError(t, err)
+	// shows returns what a connection shows now, and whom it believes.
+	shows := func() (*x509.Certificate, *x509.CertPool) {
+		config, err := e.TLS("host")
+		require.NoError(t, err)
+		require.Equal(t, "host", config.ServerName)
+		pair, err := config.GetClientCertificate(nil)
+		require.NoError(t, err)
+		return pair.Leaf, config.RootCAs
+	}
+	_, firstRoots := shows()
+	second.Issue(t, dir, time.Now().Add(time.Hour), "me")
+	shown, roots := shows()
+	_, err = shown.Verify(x509.VerifyOptions{Roots: firstRoots})
+	require.Error(t, err)
+	_, err = shown.Verify(x509.VerifyOptions{Roots: roots})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(dir+"/ca.pem"))
+	_, err = e.TLS("host")
+	require.ErrorContains(t, err, "ca: ")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -31,8 +32,12 @@ func (redis) command(s *Server) (*exec.Cmd, error) {
 	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:noctx // it is found on the PATH, and ended by Stop
 }
 
-// ready takes a server for ready that has read its data; one that wants a password has.
+// ready takes a server for ready that has read its data; one that wants a password has, and one that speaks TLS as soon as it
+// listens.
 func (redis) ready(ctx context.Context, s *Server) bool {
+	if slices.Contains(s.config.Args, "--tls-port") {
+		return answers(ctx, s.Host(), "", "")
+	}
 	const ping = "PING\r\n"
 	return answers(ctx, s.Host(), ping, "+PONG") || answers(ctx, s.Host(), ping, "-NOAUTH")
 }

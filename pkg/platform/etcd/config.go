@@ -93,7 +93,6 @@ func (c Config) connect(ctx context.Context) (*connection, error) {
 		scheme = "https://"
 	}
 	config := clientv3.Config{
-		TLS: c.Endpoint.TLS,
 		// A connection on which nothing comes back is given up, and another one tried; etcd refuses more than this.
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
@@ -107,6 +106,10 @@ func (c Config) connect(ctx context.Context) (*connection, error) {
 	}
 	for _, host := range c.Endpoint.Hosts {
 		config.Endpoints = append(config.Endpoints, scheme+host)
+	}
+	if c.Endpoint.TLS != nil {
+		// The client would keep the authorities that it was made with.
+		config.DialOptions = append(config.DialOptions, grpc.WithTransportCredentials(secured{c.Endpoint.TLS}))
 	}
 	if c.Endpoint.User == "" {
 		inner, err := clientv3.New(config)

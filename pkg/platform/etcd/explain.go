@@ -99,11 +99,12 @@ func (c Config) try(ctx context.Context, host string) error {
 	}
 	conn := plain
 	if c.Endpoint.TLS != nil {
-		config := c.Endpoint.TLS.Clone()
-		config.NextProtos = []string{"h2"}
-		if config.ServerName == "" {
-			config.ServerName, _, _ = net.SplitHostPort(host)
+		name, _, _ := net.SplitHostPort(host)
+		config, err := c.Endpoint.TLS(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.variable(), err)
 		}
+		config.NextProtos = []string{"h2"}
 		conn = tls.Client(plain, config)
 	}
 	// What every client of HTTP/2 begins with. A server refuses a client's certificate, or the lack of one, when it is read from.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/m3o/backend/pkg/platform/state"
+	"github.com/m3o/backend/pkg/service/mtls"
 	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
 
@@ -27,6 +28,9 @@ const (
 	// recordKey and verifyKey are files of a service's Secret, which has its environment beside them.
 	recordKey, verifyKey = "record.json", "verify.json"
 )
+
+// tlsPrefix is what the name of a Secret begins with that has the certificates of a service.
+const tlsPrefix = "tls-"
 
 // Where things are in a pod.
 const (
@@ -46,6 +50,8 @@ type plan struct {
 	env    map[string]string
 	verify []byte
 	saved  []byte // the record
+	// tls is where a pod finds its certificates, which are in a Secret that somebody else keeps; empty without TLS.
+	tls string
 }
 
 func newPlan(rec record, config Config, verify []byte) (plan, error) {
@@ -53,7 +59,7 @@ func newPlan(rec record, config Config, verify []byte) (plan, error) {
 	if err != nil {
 		return plan{}, fmt.Errorf("run service %s: %w", rec.Name, err)
 	}
-	p := plan{rec: rec, image: config.Image, env: make(map[string]string), verify: verify, saved: saved}
+	p := plan{rec: rec, image: config.Image, env: make(map[string]string), verify: verify, saved: saved, tls: config.TLS}
 	for _, v := range slices.Concat(config.Env(rec.Sold), rec.Env) {
 		name, value, _ := strings.Cut(v, "=")
 		p.env[name] = value
@@ -68,6 +74,9 @@ func newPlan(rec record, config Config, verify []byte) (plan, error) {
 		monitor.AddressEnv:      fmt.Sprintf(":%d", metricsPort),
 		"MICRO_AUTH_ID":         credentials.ID, "MICRO_AUTH_SECRET": credentials.Secret,
 	})
+	if p.tls != "" {
+		p.env[state.TLSEnv] = p.tls
+	}
 	return p, nil
 }
 
@@ -141,6 +150,27 @@ func (p plan) pod() object {
 	for _, name := range slices.Sorted(maps.Keys(p.env)) {
 		env = append(env, object{"name": name, "valueFrom": object{"secretKeyRef": object{"name": p.rec.Name, "key": name}}})
 	}
+	mounts := []object{
+		{"name": "state", "mountPath": stateDir},
+		{"name": "keys", "mountPath": stateDir + "/keys", "readOnly": true},
+		{"name": "tmp", "mountPath": "/tmp"},
+	}
+	volumes := []object{
+		{"name": "state", "emptyDir": object{"sizeLimit": "2Gi"}},
+		{"name": "tmp", "emptyDir": object{"sizeLimit": "256Mi"}},
+		{"name": "keys", "secret": object{"secretName": p.rec.Name, "defaultMode": 0o440, "items": []object{
+			{"key": verifyKey, "path": "verify.json"},
+		}}},
+	}
+	if p.tls != "" {
+		mounts = append(mounts, object{"name": "tls", "mountPath": p.tls, "readOnly": true})
+		volumes = append(volumes, object{"name": "tls", "secret": object{
+			// As Secrets of the type kubernetes.io/tls have them.
+			"secretName": tlsPrefix + p.rec.Name, "defaultMode": 0o440, "items": []object{
+				{"key": "tls.crt", "path": mtls.CertFile}, {"key": "tls.key", "path": mtls.KeyFile}, {"key": "ca.crt", "path": mtls.CAFile},
+			},
+		}})
+	}
 	return object{
 		"serviceAccountName": "service", "automountServiceAccountToken": false, "enableServiceLinks": false,
 		"terminationGracePeriodSeconds": grace,
@@ -170,19 +200,9 @@ func (p plan) pod() object {
 			"readinessProbe": probe("/readyz", 2, 2),
 			// The last line of the log says why it did not start.
 			"terminationMessagePolicy": "FallbackToLogsOnError",
-			"volumeMounts": []object{
-				{"name": "state", "mountPath": stateDir},
-				{"name": "keys", "mountPath": stateDir + "/keys", "readOnly": true},
-				{"name": "tmp", "mountPath": "/tmp"},
-			},
+			"volumeMounts":             mounts,
 		}},
-		"volumes": []object{
-			{"name": "state", "emptyDir": object{"sizeLimit": "2Gi"}},
-			{"name": "tmp", "emptyDir": object{"sizeLimit": "256Mi"}},
-			{"name": "keys", "secret": object{"secretName": p.rec.Name, "defaultMode": 0o440, "items": []object{
-				{"key": verifyKey, "path": "verify.json"},
-			}}},
-		},
+		"volumes": volumes,
 	}
 }
 

@@ -30,6 +30,9 @@ type Config struct {
 	Env func(sold bool) []string
 	// Credentials makes the credentials of a service, which has no power over the platform when it is sold.
 	Credentials func(service, version string, sold bool) runtime.Credentials
+	// TLS is the directory where pods find their certificates, which is where the Secret "tls-" and the service's name is mounted;
+	// empty without TLS.
+	TLS string
 	// Verify returns what tokens are checked with; see package token.
 	Verify func() ([]byte, error)
 }

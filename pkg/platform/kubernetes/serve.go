@@ -56,6 +56,7 @@ func Serve(*cli.Context) error {
 		Credentials: func(service, version string, sold bool) runtime.Credentials {
 			return runtime.Issue(issuer, service, version, sold)
 		},
+		TLS:    os.Getenv(state.TLSEnv),
 		Verify: func() ([]byte, error) { return os.ReadFile(filepath.Join(state.Keys(), verifyKey)) },
 	})
 	if err != nil {

@@ -21,11 +21,13 @@ import (
 	microclient "github.com/micro/micro/v3/service/client"
 	"github.com/micro/micro/v3/service/context/metadata"
 	microerrors "github.com/micro/micro/v3/service/errors"
+	grpccredentials "google.golang.org/grpc/credentials"
 
 	"github.com/m3o/backend/pkg/platform/launch"
 	"github.com/m3o/backend/pkg/platform/runtime"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/service/direct"
+	"github.com/m3o/backend/pkg/service/mtls"
 )
 
 const (
@@ -44,8 +46,15 @@ func start(ctx context.Context, source string, args []string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(os.Getenv(state.Env), "bin")
-	name, err := obtain(ctx, source, dir, origin{addresses.Of("auth"), addresses.Of("runtime")})
+	dir, from := filepath.Join(os.Getenv(state.Env), "bin"), origin{auth: addresses.Of("auth"), runtime: addresses.Of("runtime")}
+	if certificates := addresses.Certificates(os.Getenv("MICRO_SERVICE_NAME")); certificates != "" {
+		own, err := mtls.Open(certificates, os.Getenv("MICRO_SERVICE_NAME"))
+		if err != nil {
+			return fmt.Errorf("%s: %w", state.TLSEnv, err)
+		}
+		from.secure = own.Client
+	}
+	name, err := obtain(ctx, source, dir, from)
 	if err != nil {
 		return err
 	}
@@ -53,8 +62,11 @@ func start(ctx context.Context, source string, args []string) error {
 	return fmt.Errorf("start the binary: %w", err)
 }
 
-// origin is where the two services are that a binary is fetched from.
-type origin struct{ auth, runtime string }
+// origin is where the two services are that a binary is fetched from, and what makes connections to them; nil without TLS.
+type origin struct {
+	auth, runtime string
+	secure        func(service string) grpccredentials.TransportCredentials
+}
 
 // obtain returns the name of the file of the binary, which it fetches into a directory unless it is there.
 func obtain(ctx context.Context, source, dir string, from origin) (name string, err error) {
@@ -99,7 +111,7 @@ func fetch(ctx context.Context, source, name string, from origin) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	// Nothing of Micro is set up in this process: it calls where the two services are, and asks no registry.
-	caller := direct.New(direct.Config{Credentials: func() (string, string) { return "", "" }})
+	caller := direct.New(direct.Config{Secure: from.secure, Credentials: func() (string, string) { return "", "" }})
 	defer caller.Close() //nolint:errcheck // it has answered
 	ctx, err := login(ctx, caller, from.auth)
 	if err != nil {

@@ -2,8 +2,10 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,7 +109,7 @@ func (c Config) connect() (redis.UniversalClient, error) {
 
 func (c Config) options() (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
-		Addrs: c.Endpoint.Hosts, TLSConfig: c.Endpoint.TLS,
+		Addrs: c.Endpoint.Hosts,
 		CredentialsProviderContext: func(context.Context) (string, string, error) {
 			password, err := c.Endpoint.Password()
 			return c.Endpoint.User, password, err
@@ -116,6 +118,9 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled: true, MaxRetries: -1,
 		Protocol: 2, DisableIdentity: true, // the version whose answers are arrays
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if c.Endpoint.TLS != nil {
+		o.Dialer = c.dialTLS
 	}
 	path := c.Endpoint.Path
 	switch strings.Replace(c.Endpoint.Scheme, "rediss", "redis", 1) {
@@ -143,6 +148,23 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		o.DB = n
 	}
 	return o, nil
+}
+
+// dialTLS makes a connection with the certificates and the authorities that the files have now; the client would keep those that it
+// was made with.
+func (c Config) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	config, err := c.Endpoint.TLS(host)
+	if err != nil {
+		return nil, err
+	}
+	// A host that has died says nothing: its connections are given up after half a minute without a sign of life.
+	dead := net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: dead}, Config: config}
+	return dialer.DialContext(ctx, network, addr)
 }
 
 // wrong says what is wrong with the configuration, and which variable to change.

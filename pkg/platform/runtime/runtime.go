@@ -43,6 +43,10 @@ type Config struct {
 	Env func(sold bool) []string
 	// Credentials makes the credentials of a service, which has no power over the platform when it is sold.
 	Credentials func(service, version string, sold bool) Credentials
+	// Certify gives a service that is about to start its certificates, and Withdraw takes those of one that is gone; nil where
+	// the runtime has no part in that.
+	Certify  func(service string, sold bool) error
+	Withdraw func(service string) error
 	// Supervisor says how the processes are looked after; its Log is ignored.
 	Supervisor supervisor.Config
 }
@@ -230,7 +234,10 @@ func (r *Runtime) Delete(resource microruntime.Resource, _ ...microruntime.Delet
 	r.mu.Lock()
 	delete(r.services, srv.Name)
 	r.mu.Unlock()
-	return r.retain()
+	if r.config.Withdraw != nil {
+		err = r.config.Withdraw(srv.Name)
+	}
+	return errors.Join(err, r.retain())
 }
 
 // Read lists the services that match, ordered by name. Its metadata tells the source directory, the time of the last start,
@@ -278,6 +285,11 @@ func (r *Runtime) start(s *service) (err error) {
 		Path: r.config.Binaries.Path(s.record.Source),
 		Args: s.record.Args,
 		Prepare: func(cmd *exec.Cmd) error {
+			if r.config.Certify != nil {
+				if err := r.config.Certify(s.record.Name, s.record.Sold); err != nil {
+					return err
+				}
+			}
 			credentials := r.config.Credentials(s.record.Name, s.record.Version, s.record.Sold)
 			var err error
 			before := place

@@ -16,8 +16,10 @@ import (
 	"github.com/micro/micro/v3/service/store/memory"
 	"github.com/stretchr/testify/require"
 
+	"github.com/m3o/backend/pkg/platform/authority"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
+	"github.com/m3o/backend/pkg/service/mtls"
 )
 
 // The test binary is the service that is run: it prints its environment into the file REPORT names and waits.
@@ -58,11 +60,15 @@ type fixture struct {
 	binaries Binaries
 	source   string
 	report   string
+
+	certificates string
+	certified    *authority.Authority
 }
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{store: memory.NewStore(), binaries: Binaries{Dir: t.TempDir()}, report: filepath.Join(t.TempDir(), "report")}
+	f := &fixture{certificates: t.TempDir(), store: memory.NewStore(), binaries: Binaries{Dir: t.TempDir()}, report: filepath.Join(t.TempDir(), "report")}
+	f.certified = authority.New(t.TempDir(), f.certificates)
 	self, err := os.Open(os.Args[0])
 	require.NoError(t, err)
 	defer self.Close() //nolint:errcheck // it is only read
@@ -84,6 +90,10 @@ func (f *fixture) restart(t *testing.T) {
 		Credentials: func(service, version string, sold bool) Credentials {
 			return Credentials{ID: fmt.Sprintf("%s-%s-%t", service, version, sold), Secret: "secret"}
 		},
+		Certify: func(service string, sold bool) error {
+			return f.certified.Issue(map[bool]authority.Kind{false: authority.Service, true: authority.Sold}[sold], service)
+		},
+		Withdraw:   f.certified.Withdraw,
 		Supervisor: supervisor.Config{MinBackoff: time.Millisecond, Grace: 3 * time.Second},
 	})
 	require.NoError(t, err)
@@ -320,4 +330,25 @@ func TestServicesGetWhatTheyNeedOfTheServersEnvironment(t *testing.T) {
 	require.Contains(t, env, "MICRO_STANDIN_STRIPE=http://127.0.0.1:9009")
 	require.NotContains(t, env, "must not")
 	require.NotContains(t, strings.Join(serviceEnv(state.Addresses{Port: 9000}, true), "\n"), "MICRO_STANDIN", "nor does one that is sold")
+}
+
+func TestAServiceHasItsCertificateWhenItStartsAndUntilItIsKilled(t *testing.T) {
+	f := setup(t)
+	sold := f.service("beta")
+	sold.Metadata[Sold] = "true"
+	require.NoError(t, f.Create(sold))
+	f.reported(t)
+	cert := filepath.Join(f.certificates, "beta", "cert.pem")
+	before, err := os.ReadFile(cert)
+	require.NoError(t, err)
+	_, err = mtls.Open(filepath.Dir(cert), "beta")
+	require.NoError(t, err)
+
+	require.NoError(t, syscall.Kill(f.pid(t, "beta"), syscall.SIGKILL))
+	require.Eventually(t, func() bool {
+		now, err := os.ReadFile(cert)
+		return err == nil && string(now) != string(before)
+	}, 10*time.Second, 5*time.Millisecond, "its next process has a key of its own")
+	require.NoError(t, f.Delete(sold))
+	require.NoDirExists(t, filepath.Dir(cert))
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/m3o/backend/pkg/auth/token"
 	kinds "github.com/m3o/backend/pkg/errors"
+	"github.com/m3o/backend/pkg/platform/authority"
 	"github.com/m3o/backend/pkg/platform/profile"
 	"github.com/m3o/backend/pkg/platform/state"
 	"github.com/m3o/backend/pkg/platform/supervisor"
@@ -42,7 +43,7 @@ func Serve(*cli.Context) error {
 	if err := store.DefaultStore.Init(store.Table("runtime")); err != nil {
 		return fmt.Errorf("open the runtime's store: %w", err)
 	}
-	r, err := New(Config{
+	config := Config{
 		Store:    store.DefaultStore,
 		Binaries: Binaries{Dir: state.Binaries()},
 		Env:      func(sold bool) []string { return serviceEnv(addresses, sold) },
@@ -51,7 +52,17 @@ func Serve(*cli.Context) error {
 		},
 		// A service answers what it is working on before it ends.
 		Supervisor: supervisor.Config{Grace: 25 * time.Second},
-	})
+	}
+	if a := authority.Of(addresses); a != nil {
+		config.Withdraw = a.Withdraw
+		config.Certify = func(service string, sold bool) error {
+			if sold {
+				return a.Issue(authority.Sold, service)
+			}
+			return a.Issue(authority.Service, service)
+		}
+	}
+	r, err := New(config)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,9 @@ func welcome(out io.Writer, addresses state.Addresses, others *others, try []str
 	for _, e := range profile.Engines() {
 		fmt.Fprintf(&b, "  %-9s %s\n", e[0], e[1])
 	}
+	if addresses.TLS != "" {
+		fmt.Fprintf(&b, "  TLS       %s\n", addresses.Certificates("<name>"))
+	}
 	for _, s := range others.list {
 		fmt.Fprintf(&b, "  %-9s http://%s (%s)\n", s.title, addresses.StandIn(s.name), s.note)
 	}

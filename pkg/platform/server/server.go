@@ -29,6 +29,10 @@ func Flags() []cli.Flag {
 			Name:  "port",
 			Usage: "Use the block of ports that starts here; the first is the HTTP API's (default: $" + state.PortEnv + ", the last one used, or 8080)",
 		},
+		&cli.BoolFlag{
+			Name:  "tls",
+			Usage: "Have the platform's processes prove to each other who they are, with certificates that are made here (others: $" + state.TLSEnv + ")",
+		},
 		&cli.StringSliceFlag{
 			Name:  "try",
 			Usage: "Suggest this command once everything answers; may be given more than once",
@@ -85,6 +89,11 @@ func serve(stop context.Context, dirs, programs, try []string, out io.Writer) (e
 	if err := profile.Try(); err != nil {
 		return err
 	}
+	certified, err := certify(addresses)
+	if err != nil {
+		return err
+	}
+	defer certified()
 	progress := newProgress(out)
 	if err := launch.RemoveBuildDirs(state.Dir()); err != nil {
 		return fmt.Errorf("remove what killed builds have left: %w", err)

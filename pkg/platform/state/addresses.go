@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ var ports = len(servers) + len(standIns)
 type Addresses struct {
 	// Port is the first port of the block.
 	Port int `json:"port"`
+	// TLS is the directory of each process's certificates, with a %s for the name of the process if they share a machine;
+	// empty if connections are not encrypted. See package mtls.
+	TLS string `json:"tls,omitempty"`
 	// each has a %s for the name of a server where every server has a host of its own; else it is empty.
 	each string
 }
@@ -66,6 +70,23 @@ func (a Addresses) All() map[string]string {
 		all[s] = a.Of(s)
 	}
 	return all
+}
+
+// Operator is the name of the process whose certificates the command line uses, and `micro server` itself. Nobody calls it, and no
+// service can have it.
+const Operator = "_operator"
+
+// Certificates is the directory of a process's certificates; empty if connections are not encrypted.
+func (a Addresses) Certificates(name string) string { return strings.ReplaceAll(a.TLS, "%s", name) }
+
+// ServerAt returns the name of the server at an address; empty for one where none is.
+func (a Addresses) ServerAt(address string) string {
+	for _, s := range servers {
+		if a.Of(s) == address {
+			return s
+		}
+	}
+	return ""
 }
 
 // IsServer tells whether a name is that of a server of the platform, so that no service can have it.
@@ -114,7 +135,11 @@ func SaveAddresses(a Addresses) error {
 // a %s in the place of a server's name, such as %s.micro.svc:8000.
 const ServersEnv = "MICRO_SERVERS"
 
-// LoadAddresses returns what MICRO_SERVERS says, or reads what SaveAddresses wrote; the default block where no platform has
+// TLSEnv is the environment variable that has processes of the platform prove to each other who they are. It names the directory
+// of their certificates, with a %s for the name of the process where there are several on a machine.
+const TLSEnv = "MICRO_TLS"
+
+// LoadAddresses returns what MICRO_SERVERS and MICRO_TLS say, or reads what SaveAddresses wrote; the default block where no platform has
 // been started yet.
 func LoadAddresses() (Addresses, error) {
 	if each := os.Getenv(ServersEnv); each != "" {
@@ -123,11 +148,11 @@ func LoadAddresses() (Addresses, error) {
 		if err != nil || bad != nil || n == 0 || strings.Count(host, "%s") != 1 {
 			return Addresses{}, fmt.Errorf("%s: expected an address with %%s for the name of a server, such as %%s.micro.svc:8000", ServersEnv)
 		}
-		return Addresses{Port: DefaultPort, each: each}, nil
+		return Addresses{Port: DefaultPort, TLS: os.Getenv(TLSEnv), each: each}, nil
 	}
 	b, err := os.ReadFile(addressFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return Addresses{Port: DefaultPort}, nil
+		return Addresses{Port: DefaultPort, TLS: os.Getenv(TLSEnv)}, nil
 	}
 	if err != nil {
 		return Addresses{}, fmt.Errorf("read addresses: %w", err)
@@ -136,6 +161,7 @@ func LoadAddresses() (Addresses, error) {
 	if json.Unmarshal(b, &a) != nil || a.validate() != nil {
 		return Addresses{}, fmt.Errorf("%w: %s (start the server again to write it anew)", errDamaged, addressFile())
 	}
+	a.TLS = cmp.Or(os.Getenv(TLSEnv), a.TLS)
 	return a, nil
 }
 
@@ -146,8 +172,9 @@ const PortEnv = "MICRO_PORT"
 
 // Claim decides where a server that starts now listens: at port if it is not 0, else at the value of MICRO_PORT, else
 // where the last server with this state did. The block must be free; a platform that was just killed is given a moment to
-// leave it. The decision is saved for everybody who looks for the server.
-func Claim(port int) (Addresses, error) {
+// leave it. The directory of certificates is the value of MICRO_TLS, or with ownTLS one of the state's, where the server has to
+// make them. The decision is saved for everybody who looks for the server.
+func Claim(port int, ownTLS bool) (Addresses, error) {
 	if os.Getenv(ServersEnv) != "" {
 		return Addresses{}, fmt.Errorf("%s is for servers that are started one by one: a platform of one machine listens on %s", ServersEnv, Host)
 	}
@@ -165,6 +192,9 @@ func Claim(port int) (Addresses, error) {
 	if port != 0 {
 		a.Port = port
 	}
+	if a.TLS, err = claimTLS(ownTLS); err != nil {
+		return Addresses{}, err
+	}
 	if err := a.validate(); err != nil {
 		return Addresses{}, err
 	}
@@ -176,6 +206,21 @@ func Claim(port int) (Addresses, error) {
 			return Addresses{}, err
 		}
 	}
+}
+
+func claimTLS(own bool) (string, error) {
+	given := os.Getenv(TLSEnv)
+	switch {
+	case own && given != "":
+		return "", fmt.Errorf("%s: either this, or --tls for certificates that the server makes itself", TLSEnv)
+	case own:
+		return filepath.Join(OwnCertificates(), "%s"), nil
+	case given == "":
+		return "", nil
+	case strings.Count(given, "%s") != 1:
+		return "", fmt.Errorf("%s: expected a directory with %%s for the name of each process, such as /run/tls/%%s", TLSEnv)
+	}
+	return filepath.Abs(given)
 }
 
 // leaveTime is how long a block of ports may be in use before that is an error.

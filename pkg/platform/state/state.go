@@ -94,6 +94,12 @@ func Journal() string { return filepath.Join(Dir(), "gateway") }
 // Keys is the directory of the keys that tokens are signed and checked with.
 func Keys() string { return filepath.Join(Dir(), "keys") }
 
+// OwnCertificates is the directory with a directory of certificates for each process, where the server makes them itself.
+func OwnCertificates() string { return filepath.Join(Dir(), "tls") }
+
+// Authority is the directory of the keys that these certificates are signed with.
+func Authority() string { return filepath.Join(Dir(), "authority") }
+
 // writeFile replaces a file by one with that line, which is either wholly there or not at all, and for its owner alone.
 func writeFile(name, line string) error {
 	tmp := name + ".new"

@@ -59,16 +59,16 @@ func TestClaim(t *testing.T) {
 	defer taken.Close() //nolint:errcheck // the test ends
 	port := taken.Addr().(*net.TCPAddr).Port
 
-	_, err = Claim(port)
+	_, err = Claim(port, false)
 	require.ErrorContains(t, err, taken.Addr().String()+" is taken (the platform's api listens there)")
 	a, err := LoadAddresses()
 	require.NoError(t, err)
 	require.Equal(t, DefaultPort, a.Port, "what failed is not remembered")
 
-	_, err = Claim(65530)
+	_, err = Claim(65530, false)
 	require.ErrorContains(t, err, "expected a number from 1 to 65525")
 	t.Setenv(PortEnv, "many")
-	_, err = Claim(0)
+	_, err = Claim(0, false)
 	require.ErrorContains(t, err, PortEnv)
 }
 
@@ -88,7 +88,7 @@ func TestAddressesAreRemembered(t *testing.T) {
 		_, err = LoadAddresses()
 		require.ErrorContains(t, err, "is damaged")
 	}
-	a, err = Claim(12345)
+	a, err = Claim(12345, false)
 	require.NoError(t, err, "the next start writes it anew")
 	require.Equal(t, 12345, a.Port)
 	a, err = LoadAddresses()
@@ -104,13 +104,48 @@ func TestEachServerHasAHost(t *testing.T) {
 	require.Equal(t, "registry.micro.svc:8000", a.Of("registry"))
 	require.Equal(t, "api.micro.svc:8000", a.All()["api"])
 	require.Empty(t, a.Of("web"))
-	_, err = Claim(0)
+	_, err = Claim(0, false)
 	require.ErrorContains(t, err, ServersEnv)
 	for _, wrong := range []string{"registry:8000", "%s", "%s:", "%s:0", "%s:70000", "%s.%s:1", "x:%s"} {
 		t.Setenv(ServersEnv, wrong)
 		_, err = LoadAddresses()
 		require.ErrorContains(t, err, "MICRO_SERVERS: expected an address with %s", wrong)
 	}
+}
+
+func TestCertificatesAreClaimed(t *testing.T) {
+	use(t)
+	t.Setenv(TLSEnv, "")
+	port := 20000 + os.Getpid()%10000
+	for (Addresses{Port: port}).free() != nil {
+		port += ports
+	}
+	claim := func(own bool) (Addresses, error) { return Claim(port, own) }
+	a, err := claim(true)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(Dir(), "tls", "auth"), a.Certificates("auth"))
+	a, err = LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(Dir(), "tls", "auth"), a.Certificates("auth"), "others find them")
+	require.Equal(t, "auth", a.ServerAt(a.Of("auth")))
+	require.Empty(t, a.ServerAt("127.0.0.1:1"))
+	a, err = claim(false)
+	require.NoError(t, err)
+	require.Empty(t, a.Certificates("auth"), "the server before had them")
+
+	t.Setenv(TLSEnv, "/run/tls/%s")
+	a, err = claim(false)
+	require.NoError(t, err)
+	require.Equal(t, "/run/tls/auth", a.Certificates("auth"))
+	_, err = claim(true)
+	require.ErrorContains(t, err, "MICRO_TLS: either this, or --tls")
+	t.Setenv(TLSEnv, "/run/tls")
+	_, err = claim(false)
+	require.ErrorContains(t, err, "MICRO_TLS: expected a directory with %s for the name of each process")
+	t.Setenv(ServersEnv, "%s.micro.svc:8000")
+	a, err = LoadAddresses()
+	require.NoError(t, err)
+	require.Equal(t, "/run/tls", a.Certificates("auth"), "which is mounted there")
 }
 
 func TestLock(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/registry"
+	"google.golang.org/grpc/credentials"
 )
 
 // Registry is what the client needs of a registry.
@@ -22,6 +23,10 @@ type Config struct {
 	// Credentials returns the namespace of calls whose context has none, and the token of a call with
 	// client.WithAuthToken, empty when there is none. Nil is what Micro's auth says.
 	Credentials func() (namespace, token string)
+
+	// Secure returns what connections to a service are made with, which also makes sure that it is that service; nil is
+	// without TLS.
+	Secure func(service string) credentials.TransportCredentials
 
 	// Poll is how often the registry is asked for a service that is called, beside its own notices; 0 is 5 s.
 	Poll time.Duration

@@ -66,7 +66,7 @@ type member struct {
 
 func newDirectory(ctx context.Context, config Config) *directory {
 	d := &directory{config: config, ctx: ctx, services: make(map[string]*entry)}
-	d.pool = newPool(d.lost)
+	d.pool = newPool(d.lost, config.Secure)
 	return d
 }
 
@@ -190,7 +190,7 @@ func (d *directory) update(e *entry, listed map[string]bool, complete bool, now 
 			m.missing = time.Time{}
 			continue
 		}
-		p, err := d.pool.get(addr)
+		p, err := d.pool.get(d.pool.place(addr, e.name))
 		if err != nil {
 			logger.Errorf("A node of %s cannot be called: %v", e.name, err)
 			continue

@@ -35,7 +35,7 @@
 // for longer, the node is not called until it is listed again; calls that are on it are not disturbed.
 //
 // The address of a node may belong to another service after it has gone and before that is known. Our servers answer a call
-// that is not for them with 404.
+// that is not for them with 404; with Config.Secure there is no connection to it, and no call.
 //
 // A node that leaves in an orderly way (SIGTERM) leaves the registry, answers what it is working on, refuses the rest, and
 // then closes. No call is lost by that, even if the notice of the registry is late, as what it refuses goes elsewhere.
@@ -43,7 +43,7 @@
 // # Limits
 //
 // A message has at most 32 MiB: a larger request is refused before it is sent (413), a larger answer when it arrives (500).
-// Connections are not encrypted, as between Micro's own services. A service that nobody has called for ten minutes is
+// Connections are not encrypted, as between Micro's own services, unless Config.Secure says so. A service that nobody has called for ten minutes is
 // forgotten, and an address that a caller has named after a minute; their connections are closed.
 //
 // README.md has what a call costs.

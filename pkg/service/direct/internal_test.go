@@ -50,7 +50,7 @@ func TestBudget(t *testing.T) {
 func peers(n int) []*peer {
 	list := make([]*peer, n)
 	for i := range list {
-		list[i] = &peer{addr: fmt.Sprint(i)}
+		list[i] = &peer{place: place{addr: fmt.Sprint(i)}}
 		list[i].refs.Store(1)
 		list[i].state.Store(int32(connectivity.Ready))
 	}
@@ -168,20 +168,20 @@ func TestPath(t *testing.T) {
 
 func TestPeerIsClosedAfterItsLastCall(t *testing.T) {
 	t.Parallel()
-	o := newPool(func(*peer) {})
-	listed, err := o.get("127.0.0.1:1")
+	o := newPool(func(*peer) {}, nil)
+	listed, err := o.get(place{addr: "127.0.0.1:1"})
 	require.NoError(t, err)
 	require.True(t, listed.acquire(), "a call")
 	listed.release()
 	assert.NotEqual(t, connectivity.Shutdown, listed.conn.GetState(), "a call is under way")
-	again, err := o.get("127.0.0.1:1")
+	again, err := o.get(place{addr: "127.0.0.1:1"})
 	require.NoError(t, err)
 	assert.Same(t, listed, again, "who comes back finds the same connection")
 	again.release()
 	listed.release()
 	assert.Equal(t, connectivity.Shutdown, listed.conn.GetState())
 	assert.False(t, listed.acquire())
-	other, err := o.get("127.0.0.1:1")
+	other, err := o.get(place{addr: "127.0.0.1:1"})
 	require.NoError(t, err)
 	assert.NotSame(t, listed, other)
 	require.NoError(t, o.close())
@@ -189,7 +189,7 @@ func TestPeerIsClosedAfterItsLastCall(t *testing.T) {
 
 func TestNamedAddressesAreKeptForAWhile(t *testing.T) {
 	t.Parallel()
-	o := newPool(func(*peer) {})
+	o := newPool(func(*peer) {}, nil)
 	p, err := o.byAddress("127.0.0.1:1", "a")
 	require.NoError(t, err)
 	o.sweep()

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 )
 
@@ -39,9 +40,12 @@ const (
 // are not told to expect them end the connection.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// peer is an address and the one connection to it, over which all its calls go.
+// place is what there is one connection to: an address, and with TLS the service that has to prove to be there.
+type place struct{ addr, service string }
+
+// peer is a place and the one connection to it, over which all its calls go.
 type peer struct {
-	addr string
+	place
 	pool *pool
 	conn *grpc.ClientConn
 
@@ -131,8 +135,10 @@ func (p *peer) changed(s connectivity.State, cause error) {
 	}
 }
 
-// pool has the peers of a client by their address.
+// pool has the peers of a client by their place.
 type pool struct {
+	// secure is Config.Secure.
+	secure func(service string) credentials.TransportCredentials
 	// signal is raised when something has become reachable.
 	signal signal
 	// lost is told of a peer whose connection has gone.
@@ -140,13 +146,29 @@ type pool struct {
 	states states
 
 	mu     sync.RWMutex
-	peers  map[string]*peer
-	named  map[string]*peer // those that are kept because a caller named them, with a reference
+	peers  map[place]*peer
+	named  map[place]*peer // those that are kept because a caller named them, with a reference
 	closed bool
 }
 
-func newPool(lost func(*peer)) *pool {
-	return &pool{lost: lost, peers: make(map[string]*peer), named: make(map[string]*peer)}
+func newPool(lost func(*peer), secure func(service string) credentials.TransportCredentials) *pool {
+	return &pool{lost: lost, secure: secure, peers: make(map[place]*peer), named: make(map[place]*peer)}
+}
+
+// place is where an address of a service is.
+func (o *pool) place(addr, service string) place {
+	if o.secure == nil {
+		service = ""
+	}
+	return place{addr, service}
+}
+
+// credentials are what a connection to a place is made with.
+func (o *pool) credentials(at place) credentials.TransportCredentials {
+	if o.secure == nil {
+		return insecure.NewCredentials()
+	}
+	return o.secure(at.service)
 }
 
 // serviceConfig is what gRPC is told about every call. As an option of each call the same would be made anew each time.
@@ -157,23 +179,23 @@ var serviceConfig = fmt.Sprintf(`{
 
 var errClosed = errors.New("the client is closed")
 
-// get returns the peer at an address with a reference for the caller, and begins to connect if it is new.
-func (o *pool) get(addr string) (*peer, error) {
+// get returns the peer at a place with a reference for the caller, and begins to connect if it is new.
+func (o *pool) get(at place) (*peer, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return nil, errClosed
 	}
-	if p, ok := o.peers[addr]; ok && p.acquire() {
+	if p, ok := o.peers[at]; ok && p.acquire() {
 		return p, nil
 	}
-	p := &peer{addr: addr, pool: o}
+	p := &peer{place: at, pool: o}
 	p.refs.Store(1)
-	conn, err := grpc.NewClient(scheme+":///"+addr,
+	conn, err := grpc.NewClient(scheme+":///"+at.addr,
 		grpc.WithResolvers(resolverOf{p}),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(o.credentials(at)),
 		grpc.WithContextDialer(dial),
 		grpc.WithIdleTimeout(0),
 		grpc.WithStaticStreamWindowSize(StreamWindow),
@@ -184,10 +206,10 @@ func (o *pool) get(addr string) (*peer, error) {
 		}),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", addr, err)
+		return nil, fmt.Errorf("address %q: %w", at.addr, err)
 	}
 	p.conn = conn
-	o.peers[addr] = p
+	o.peers[at] = p
 	conn.Connect()
 	return p, nil
 }
@@ -199,18 +221,19 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 // byAddress returns the peer at an address that a caller of a service has named, without a reference. It is kept for a while
 // after.
 func (o *pool) byAddress(addr, service string) (*peer, error) {
+	at := o.place(addr, service)
 	o.mu.RLock()
-	p, ok := o.named[addr]
+	p, ok := o.named[at]
 	o.mu.RUnlock()
 	if !ok {
-		held, err := o.get(addr)
+		held, err := o.get(at)
 		if err != nil {
 			return nil, err
 		}
 		o.mu.Lock()
-		if p, ok = o.named[addr]; !ok {
+		if p, ok = o.named[at]; !ok {
 			p = held
-			o.named[addr], p.namedFor = p, service
+			o.named[at], p.namedFor = p, service
 			o.states.join(p, service)
 		}
 		o.mu.Unlock()
@@ -228,9 +251,9 @@ func (o *pool) byAddress(addr, service string) (*peer, error) {
 func (o *pool) sweep() {
 	var unused []*peer
 	o.mu.Lock()
-	for addr, p := range o.named {
+	for at, p := range o.named {
 		if !p.named.Swap(false) {
-			delete(o.named, addr)
+			delete(o.named, at)
 			unused = append(unused, p)
 			o.states.leave(p, p.namedFor)
 		}
@@ -244,8 +267,8 @@ func (o *pool) sweep() {
 func (o *pool) remove(p *peer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.peers[p.addr] == p {
-		delete(o.peers, p.addr)
+	if o.peers[p.place] == p {
+		delete(o.peers, p.place)
 	}
 }
 
@@ -254,7 +277,7 @@ func (o *pool) close() error {
 	o.mu.Lock()
 	o.closed = true
 	peers := o.peers
-	o.peers, o.named = make(map[string]*peer), make(map[string]*peer)
+	o.peers, o.named = make(map[place]*peer), make(map[place]*peer)
 	o.mu.Unlock()
 	o.states.end()
 	var err error
