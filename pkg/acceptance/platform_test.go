@@ -77,9 +77,15 @@ const startTimeout = 5 * time.Minute
 // newPlatform returns a platform that does not run yet.
 func newPlatform(t *testing.T) *platform {
 	t.Helper()
+	return newPlatformWith(t, profileEnv(t))
+}
+
+// newPlatformWith is newPlatform with this environment.
+func newPlatformWith(t *testing.T, env []string) *platform {
+	t.Helper()
 	tmp := t.TempDir()
 	p := &platform{tmp: tmp, Client: &client.Client{
-		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: append(profileEnv(t), "TMPDIR="+tmp),
+		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: append(env, "TMPDIR="+tmp),
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -94,15 +100,21 @@ func newPlatform(t *testing.T) *platform {
 func boot(t *testing.T, names ...string) *platform {
 	t.Helper()
 	p := newPlatform(t)
+	p.boot(t, names...)
+	return p
+}
+
+// boot starts it on free ports with these services and waits until they answer.
+func (p *platform) boot(t *testing.T, names ...string) {
+	t.Helper()
 	for range 10 {
 		p.port = 20000 + 16*rand.IntN(700)
 		if p.start(t, names...) {
-			return p
+			return
 		}
 		require.Contains(t, p.out.String(), "is taken", "it can only fail because of the ports")
 	}
 	t.Fatal("no free ports")
-	return nil
 }
 
 // start starts the server; false if it has ended before it was ready.

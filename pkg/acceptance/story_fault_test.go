@@ -161,6 +161,13 @@ func (p *person) use(ctx context.Context, call context.Context) {
 func bootStory(t *testing.T) *platform {
 	t.Helper()
 	p := boot(t)
+	p.runStory(t)
+	return p
+}
+
+// runStory runs all services, and sells one.
+func (p *platform) runStory(t *testing.T) {
+	t.Helper()
 	for key, value := range map[string]string{
 		"micro.billing.tiers": `{
 			"free": {"name": "Free", "monthly_quota": 1000000, "rate_limit": 1000},
@@ -184,7 +191,6 @@ func bootStory(t *testing.T) *platform {
 		ApiName: "weather", Endpoints: []*billing.Endpoint{{Name: "Now", Price: 100}},
 	})
 	require.NoError(t, err)
-	return p
 }
 
 // The whole story for many at once, while everything dies: what was answered is counted, and nothing happens twice.
