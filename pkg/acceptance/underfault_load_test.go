@@ -32,9 +32,17 @@ const (
 // success is a call that was answered as it should.
 type success struct{ begun, ended time.Time }
 
+// The groups of calls: those with a key, changes of what is kept, and what comes of events.
+const (
+	calls = iota
+	changes
+	effects
+)
+
 // kind is one sort of calls: what callers of it have seen.
 type kind struct {
-	name string
+	name  string
+	group int
 
 	mu        sync.Mutex
 	successes []success
@@ -117,13 +125,14 @@ func startTruth(t *testing.T, p *platform) *truth {
 	r := &truth{platform: p, created: make(map[string]string), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	p.HTTP = r.http
 	for _, k := range []struct {
-		at   **kind
-		name string
+		at    **kind
+		name  string
+		group int
 	}{
-		{&r.calls, "calls with a key"}, {&r.creates, "customers made"}, {&r.names, "names changed"},
-		{&r.writes, "store writes"}, {&r.configs, "config writes"}, {&r.effects, "effects of events"},
+		{&r.calls, "calls with a key", calls}, {&r.creates, "customers made", changes}, {&r.names, "names changed", changes},
+		{&r.writes, "store writes", changes}, {&r.configs, "config writes", changes}, {&r.effects, "effects of events", effects},
 	} {
-		*k.at = &kind{name: k.name}
+		*k.at = &kind{name: k.name, group: k.group}
 		r.kinds = append(r.kinds, *k.at)
 	}
 	r.renew(t)
@@ -167,7 +176,7 @@ func startTruth(t *testing.T, p *platform) *truth {
 		each(300*time.Millisecond, func(int) { r.write(r.records[i]) })
 		each(500*time.Millisecond, func(int) { r.configure(r.paths[i]) })
 	}
-	each(time.Second, func(n int) { living.Go(func() { r.effect(fmt.Sprintf("effect.%d@example.com", n)) }) })
+	each(250*time.Millisecond, func(n int) { living.Go(func() { r.effect(fmt.Sprintf("effect.%d@example.com", n)) }) })
 	var once sync.Once
 	r.stop = func() {
 		once.Do(func() {

@@ -34,10 +34,10 @@ const (
 
 // result is what a fault has done.
 type result struct {
-	times           int
-	outage, recover time.Duration
-	// outageOf and recoverOf are the kinds of calls that they are of.
-	outageOf, recoverOf string
+	times int
+	// outages are the longest ones of each group of calls.
+	outages [3]time.Duration
+	recover time.Duration
 }
 
 // TestUnderFaults does to the platform and its engines what happens to them in years, while clients use it, and compares
@@ -123,25 +123,19 @@ func (s *scene) play(truth *truth, results map[string]*result, f fault, n int) {
 		results[f.name] = r
 	}
 	r.times++
-	var outage time.Duration
-	var outageOf, recoverOf string
-	var recover time.Duration
+	var outages [3]time.Duration
+	var recovery time.Duration
 	for _, k := range truth.kinds {
-		if o := k.outage(begun); o > outage {
-			outage, outageOf = o, k.name
-		}
-		if at, ok := k.since(healed); ok && at.Sub(healed) > recover {
-			recover, recoverOf = at.Sub(healed), k.name
+		outages[k.group] = max(outages[k.group], k.outage(begun))
+		if at, ok := k.since(healed); ok {
+			recovery = max(recovery, at.Sub(healed))
 		}
 	}
-	if outage > r.outage {
-		r.outage, r.outageOf = outage, outageOf
+	for i := range outages {
+		r.outages[i] = max(r.outages[i], outages[i])
 	}
-	if recover > r.recover {
-		r.recover, r.recoverOf = recover, recoverOf
-	}
-	t.Logf("%3d %s: lasted %s, outage %s (%s), recovery %s (%s)", n, f.name, healed.Sub(begun).Round(10*time.Millisecond),
-		outage.Round(10*time.Millisecond), outageOf, recover.Round(10*time.Millisecond), recoverOf)
+	r.recover = max(r.recover, recovery)
+	t.Logf("%3d %s: lasted %s, outages %s, recovery %s", n, f.name, tenths(healed.Sub(begun)), tenths(outages[:]...), tenths(recovery))
 	require.Empty(t, waiting, "%s: after %s these do not work again", f.name, took)
 }
 
@@ -173,15 +167,25 @@ func (s *scene) settle(truth *truth, from time.Time) []string {
 // table prints what was done, and what callers saw.
 func (s *scene) table(results map[string]*result) {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%-50s %5s  %-30s %s\n", "fault", "times", "longest outage", "recovery")
+	fmt.Fprintf(&text, "longest time without a success, in seconds\n%-50s %5s %6s %8s %8s %9s\n",
+		"fault", "times", "calls", "changes", "effects", "recovery")
 	slow := 0
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		r := results[name]
-		fmt.Fprintf(&text, "%-50s %5d  %6s %-23s %6s %s\n", name, r.times, r.outage.Round(100*time.Millisecond), r.outageOf,
-			r.recover.Round(100*time.Millisecond), r.recoverOf)
+		fmt.Fprintf(&text, "%-50s %5d %6.1f %8.1f %8.1f %9.1f\n", name, r.times, r.outages[calls].Seconds(),
+			r.outages[changes].Seconds(), r.outages[effects].Seconds(), r.recover.Seconds())
 		if r.recover > back {
 			slow++
 		}
 	}
 	s.t.Logf("\n%s%d of %d took longer than %s to recover", &text, slow, len(results), back)
+}
+
+// tenths prints times in tenths of seconds.
+func tenths(times ...time.Duration) string {
+	var all []string
+	for _, t := range times {
+		all = append(all, t.Round(100*time.Millisecond).String())
+	}
+	return strings.Join(all, "/")
 }
