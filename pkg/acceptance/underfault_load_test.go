@@ -3,11 +3,13 @@
 package acceptance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,6 +51,9 @@ type kind struct {
 	failed    int
 	longest   time.Duration
 	lastError string
+	// internal is how many failures were answered as if they were a mistake of ours, and not of an engine.
+	internal     int
+	lastInternal string
 }
 
 func (k *kind) saw(begun time.Time, failure string) {
@@ -59,6 +64,10 @@ func (k *kind) saw(begun time.Time, failure string) {
 	if failure != "" {
 		k.failed++
 		k.lastError = failure
+		if strings.Contains(failure, "internal error") {
+			k.internal++
+			k.lastInternal = failure
+		}
 		return
 	}
 	k.successes = append(k.successes, success{begun, now})
@@ -358,8 +367,8 @@ func (r *truth) check(t *testing.T) {
 	}
 	checkStory(t, r.platform, r.people)
 	for _, k := range r.kinds {
-		t.Logf("%-18s %6d answered, %5d failed, longest %6s; the last failure: %.160s", k.name, len(k.successes), k.failed,
-			k.longest.Round(time.Millisecond), k.lastError)
+		t.Logf("%-18s %6d answered, %5d failed, %d of them with an internal error, longest %6s; the last: %.300s", k.name,
+			len(k.successes), k.failed, k.internal, k.longest.Round(time.Millisecond), cmp.Or(k.lastInternal, k.lastError))
 		require.NotEmpty(t, k.successes, k.name)
 		bound := deadline
 		if k == r.effects {

@@ -50,12 +50,12 @@ func (c *configuration) alone(ctx context.Context, endpoint string, change func(
 		return merrors.Timeout(endpoint, "another change takes too long")
 	}
 	defer func() { <-c.changing }()
-	return change()
+	return unreachable(change())
 }
 
 // Get implements pb.ConfigHandler.
 func (c *configuration) Get(ctx context.Context, req *pb.GetRequest, rsp *pb.GetResponse) error {
-	err := c.ConfigHandler.Get(ctx, req, rsp)
+	err := unreachable(c.ConfigHandler.Get(ctx, req, rsp))
 	key := databaseKey.FindStringSubmatch(req.Path)
 	if key == nil || !isUnset(err, rsp) {
 		return err

@@ -23,6 +23,9 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.cause }
 
+// Failure is how the text of every error begins that an open database returns, for those who get nothing but the text.
+const Failure = "the store: "
+
 // SQLSTATEs that are told apart.
 const (
 	diskFull       = "53100"
@@ -70,7 +73,7 @@ func (db *DB) running(err error) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly || errors.Is(err, context.DeadlineExceeded) {
 		db.pool.Reset() // another server may have taken over, without a word to the connections that there are
 	}
-	return &failure{"the store: " + db.reason(err), err}
+	return &failure{Failure + db.reason(err), err}
 }
 
 // reason is what an error says, for people.
