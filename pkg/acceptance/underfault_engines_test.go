@@ -205,8 +205,8 @@ func (e *engines) master(ctx context.Context) (master, replica *node, err error)
 	return nil, nil, fmt.Errorf("there is no Redis server at %s", at)
 }
 
-// follows says whether a replica of Redis has what its master has, so that the next failover can come.
-func (e *engines) follows(ctx context.Context) bool {
+// whole says whether Redis's replica and PostgreSQL's standby have what is acknowledged, so that the next failover can come.
+func (e *engines) whole(ctx context.Context) bool {
 	_, replica, err := e.master(ctx)
 	if err != nil {
 		return false
@@ -214,7 +214,11 @@ func (e *engines) follows(ctx context.Context) bool {
 	client := redis.NewClient(&redis.Options{Addr: replica.server.Host()})
 	defer client.Close() //nolint:errcheck // it was only asked
 	info, err := client.Info(ctx, "replication").Result()
-	return err == nil && strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up")
+	if err != nil || !strings.Contains(info, "role:slave") || !strings.Contains(info, "master_link_status:up") {
+		return false
+	}
+	n, err := e.postgres[e.primary].server.SQL(ctx, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
+	return err == nil && strings.TrimSpace(n) == "1"
 }
 
 // revive starts whoever has ended.

@@ -4,15 +4,16 @@ package acceptance
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/m3o/backend/pkg/acceptance/faultproxy"
@@ -109,6 +110,7 @@ func (s *scene) faults() []fault {
 			n := master(ctx)
 			return n.server.Start, n.server.Kill() // Sentinel does the rest
 		}},
+		{name: "Redis failover, replica 1 s behind", lasts: 3 * time.Second, begin: s.loseWindow},
 		{name: "PostgreSQL failover", begin: s.failOver},
 		{name: "kill a service", begin: s.killProcess(append([]string{"weather"}, services...))},
 		{name: "kill a core service", begin: s.killProcess([]string{"registry", "broker", "store", "config", "auth", "events", "proxy", "runtime", "api"})},
@@ -150,6 +152,43 @@ func (s *scene) diskFull(of string, find func(context.Context) *node) fault {
 			return s.engines.revive(ctx)
 		}, err
 	}}
+}
+
+// loseWindow has Redis acknowledge what its replica does not get, for a second, and then fail over to that: whatever was
+// acknowledged in this window is lost there, and has to be published again.
+func (s *scene) loseWindow(ctx context.Context) (func(context.Context) error, error) {
+	master, replica, err := s.engines.master(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := replica.server.Pause(); err != nil { // so that it does not come back at once
+		return nil, err
+	}
+	client := redis.NewClient(&redis.Options{Addr: master.server.Host()})
+	defer client.Close() //nolint:errcheck // it was only told
+	if err := client.Do(ctx, "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+		return nil, err
+	}
+	begun, before := time.Now(), offset(ctx, client)
+	pause(ctx, time.Second)
+	lost := offset(ctx, client) - before
+	if err := master.server.Kill(); err != nil {
+		return nil, err
+	}
+	s.t.Logf("    Redis has acknowledged %d bytes in %s that its replica does not have", lost, tenths(time.Since(begun)))
+	return master.server.Start, replica.server.Resume()
+}
+
+// offset is how many bytes a master of Redis has for its replicas.
+func offset(ctx context.Context, master *redis.Client) int64 {
+	info, err := master.Info(ctx, "replication").Result()
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(info, "master_repl_offset:")
+	text, _, _ := strings.Cut(rest, "\r")
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
 }
 
 // failOver does what an operator of PostgreSQL does whose primary has died: the standby takes over, and what was the primary
@@ -213,7 +252,7 @@ func (s *scene) rollingRestart(ctx context.Context) (func(context.Context) error
 			return nil, err
 		}
 	}
-	for _, name := range []string{"registry", "broker", "store", "config", "auth", "events", "proxy", "api"} {
+	for _, name := range append([]string{"registry", "broker", "store", "config", "auth", "events", "proxy", "api", "weather"}, services...) {
 		pid := s.platform.pid(s.t, name)
 		s.touch(name)
 		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
@@ -221,15 +260,6 @@ func (s *scene) rollingRestart(ctx context.Context) (func(context.Context) error
 		}
 		require.Eventually(s.t, func() bool { now := s.platform.find(name); return now != 0 && now != pid }, patience, rate,
 			"%s does not come back", name)
-	}
-	for _, name := range services {
-		s.touch(name)
-		updating, cancel := context.WithTimeout(ctx, time.Minute)
-		out, err := s.platform.Run(updating, "update", filepath.Join(repository, name))
-		cancel()
-		if err != nil {
-			return nil, fmt.Errorf("update %s: %w: %s", name, err, out)
-		}
 	}
 	return nothing, nil
 }
