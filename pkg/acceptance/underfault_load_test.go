@@ -375,6 +375,7 @@ func (r *truth) check(t *testing.T) {
 			bound += effectTime
 		}
 		require.Less(t, k.longest, bound+2*time.Second, "%s: callers hang", k.name)
+		require.Zero(t, k.internal, "%s: callers are told that it is a mistake of ours: %s", k.name, k.lastInternal)
 	}
 }
 

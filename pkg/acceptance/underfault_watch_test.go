@@ -21,16 +21,18 @@ import (
 	"github.com/m3o/backend/pkg/service/telemetry/monitor"
 )
 
-// grace is how long a process may be missing that was killed.
+// grace is how long a process may be missing that was killed, or has just been started.
 const grace = 20 * time.Second
 
 // watcher looks at the registry all the time, as everybody in the platform sees it, and asks each process whether it is ready.
 type watcher struct {
+	platform *platform
 	registry *etcd.Registry
 	names    []string
 	http     http.Client
 
 	mu      sync.Mutex
+	pids    map[string]int // who was missing
 	touched map[string]time.Time
 	missing map[string]int // how often in a row
 	lost    []string       // who was missing and should not have been
@@ -43,7 +45,7 @@ type readiness struct {
 	ready bool
 }
 
-func watch(t *testing.T, e *engines) *watcher {
+func watch(t *testing.T, e *engines, p *platform) *watcher {
 	t.Helper()
 	t.Setenv("MICRO_ETCD_ADDRESS", e.etcdAddress())
 	config, err := etcd.ReadConfig()
@@ -51,7 +53,7 @@ func watch(t *testing.T, e *engines) *watcher {
 	r, err := etcd.Open(config)
 	require.NoError(t, err)
 	w := &watcher{
-		registry: r, touched: make(map[string]time.Time), missing: make(map[string]int), ready: make(map[string][]readiness),
+		platform: p, pids: make(map[string]int), registry: r, touched: make(map[string]time.Time), missing: make(map[string]int), ready: make(map[string][]readiness),
 		names: append([]string{"weather", "registry", "broker", "store", "config", "auth", "events", "proxy", "api", "runtime"}, services...),
 		http:  http.Client{Timeout: 4 * time.Second},
 	}
@@ -105,6 +107,10 @@ func (w *watcher) look(name string) {
 	defer w.mu.Unlock()
 	if found > 0 || time.Since(w.touched[name]) < grace {
 		w.missing[name] = 0
+		return
+	}
+	if pid := w.platform.find(name); pid == 0 || pid != w.pids[name] { // it does not run, or was started again
+		w.pids[name], w.touched[name] = pid, time.Now()
 		return
 	}
 	if w.missing[name]++; w.missing[name] == 2 {
