@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -76,6 +77,7 @@ func TestVersionBefore(t *testing.T) {
 		require.Empty(t, s.settle(truth, time.Now()), "they do not go together")
 		require.True(t, pause(t.Context(), 2*time.Second))
 	}
+	join(t, truth, 4)
 
 	// One after the other the version before goes.
 	for _, name := range services {
@@ -84,8 +86,24 @@ func TestVersionBefore(t *testing.T) {
 		require.NoError(t, err, "update %s: %s", name, out)
 		require.Empty(t, s.settle(truth, time.Now()), "after the update of %s", name)
 	}
+	join(t, truth, 1)
 	truth.stop()
 	truth.check(t)
+}
+
+// join has people sign up and subscribe, each step with whichever version answers.
+func join(t *testing.T, truth *truth, n int) {
+	t.Helper()
+	for range n {
+		person := &person{
+			platform: truth.platform.Client, email: fmt.Sprintf("joined.%d@example.com", len(truth.people)), password: "a good secret", subscribes: true,
+		}
+		signing, cancel := context.WithTimeout(t.Context(), time.Minute)
+		require.NoError(t, person.signUp(signing))
+		require.NoError(t, person.subscribe(signing))
+		cancel()
+		truth.people = append(truth.people, person)
+	}
 }
 
 // beside runs a program as another process is run, until the test ends.

@@ -64,6 +64,7 @@ func TestUnderFaults(t *testing.T) {
 	before := s.watcher.sizes(t.Context(), p)
 
 	results := make(map[string]*result)
+	defer s.table(results) // also of what has failed
 	begun := time.Now()
 	var deck []fault
 	for n := 1; time.Since(begun) < *faultsFor; n++ {
@@ -78,7 +79,6 @@ func TestUnderFaults(t *testing.T) {
 	require.Empty(t, s.settle(truth, time.Now()))
 	after := s.watcher.sizes(t.Context(), p)
 	truth.stop()
-	s.table(results)
 	truth.check(t)
 	requireBack(t, before, after)
 	s.watcher.mu.Lock()
