@@ -50,13 +50,13 @@ func startEngines(t *testing.T, seed uint64) *engines {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "underfault-*")
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // PostgreSQL's user has to get to its own
+	require.NoError(t, os.Chmod(dir, 0o711)) // PostgreSQL's user has to get to its own
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	newNode := func(name string) *node {
 		proxy, err := faultproxy.Listen(seed)
 		require.NoError(t, err)
 		n := &node{name: name, proxy: proxy, dir: filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))}
-		require.NoError(t, os.Mkdir(n.dir, 0o711)) //nolint:gosec // see above
+		require.NoError(t, os.Mkdir(n.dir, 0o711))
 		n.small = syscall.Mount("tmpfs", n.dir, "tmpfs", 0, "size="+diskSize) == nil
 		t.Cleanup(func() {
 			if n.server != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,18 +74,19 @@ func (k *kind) saw(begun time.Time, failure string) {
 	k.successes = append(k.successes, success{begun, now})
 }
 
-// since returns when a call had succeeded that was begun after a time.
-func (k *kind) since(t time.Time) (time.Time, bool) {
+// since returns when the first call had succeeded that was begun after a time.
+func (k *kind) since(t time.Time) (at time.Time, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i := len(k.successes) - 1; i >= 0 && k.successes[i].ended.After(t); i-- {
-		if k.successes[i].begun.After(t) {
-			for ; i > 0 && k.successes[i-1].begun.After(t); i-- { //nolint:revive // it looks for the first of them
-			}
-			return k.successes[i].ended, true
+	for _, s := range slices.Backward(k.successes) { // in the order in which they ended
+		if s.ended.Before(t) {
+			break
+		}
+		if s.begun.After(t) {
+			at, ok = s.ended, true
 		}
 	}
-	return time.Time{}, false
+	return at, ok
 }
 
 // outage is the longest time from some time on in which nothing succeeded.

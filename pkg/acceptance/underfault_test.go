@@ -57,7 +57,7 @@ func TestUnderFaults(t *testing.T) {
 
 	s := &scene{
 		t: t, platform: p, engines: e, long: *faultsFor >= longFaults,
-		random: rand.New(rand.NewPCG(seed, 1)), watcher: watch(t, e, p), //nolint:gosec // it has to be repeatable
+		random: rand.New(rand.NewPCG(seed, 1)), watcher: watch(t, e, p),
 	}
 	truth := startTruth(t, p)
 	require.Empty(t, s.settle(truth, time.Now()), "it does not work before there are faults")

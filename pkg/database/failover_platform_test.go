@@ -23,7 +23,7 @@ import (
 func TestFailover(t *testing.T) {
 	dir, err := os.MkdirTemp("", "database-*")
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // PostgreSQL's user has to get to its own
+	require.NoError(t, os.Chmod(dir, 0o711)) // PostgreSQL's user has to get to its own
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	one, err := engine.Postgres(t.Context(), engine.Config{Dir: filepath.Join(dir, "one")})
 	require.NoError(t, err)

@@ -47,7 +47,7 @@ func Listen(seed uint64) (*Proxy, error) {
 	}
 	p := &Proxy{
 		listener: listener, changed: make(chan struct{}), links: make(map[*link]struct{}),
-		random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // it has to be repeatable, and not secret
+		random: rand.New(rand.NewPCG(seed, 0)),
 	}
 	p.running.Go(p.accept)
 	return p, nil

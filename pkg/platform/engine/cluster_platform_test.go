@@ -20,7 +20,7 @@ func place(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "engine-*")
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o711)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o711))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir
 }

@@ -73,7 +73,7 @@ func (k *etcd) command(s *Server) (*exec.Cmd, error) {
 		"--listen-peer-urls", k.members[0].url(), "--initial-advertise-peer-urls", k.members[0].url(),
 		"--initial-cluster", strings.Join(cluster, ","), "--logger", "zap", "--log-level", "warn",
 	}
-	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:gosec,noctx // it is found on the PATH, and ended by Stop
+	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:noctx // it is found on the PATH, and ended by Stop
 }
 
 // ready takes a server that speaks TLS for ready as soon as it listens.

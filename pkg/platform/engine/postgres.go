@@ -73,7 +73,7 @@ func (*postgres) address(port int) string {
 
 // run prepares one of PostgreSQL's programs.
 func (k *postgres) run(ctx context.Context, s *Server, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(k.bin, name), args...) //nolint:gosec // of the installed PostgreSQL
+	cmd := exec.CommandContext(ctx, filepath.Join(k.bin, name), args...) // of the installed PostgreSQL
 	cmd.Dir = s.config.Dir                                               // the caller's may be closed to the other user
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: k.credential}
 	return cmd

@@ -46,7 +46,7 @@ func (redis) command(s *Server) (*exec.Cmd, error) {
 		"--port", strconv.Itoa(s.Port()), "--bind", "127.0.0.1", "--dir", s.data(), "--daemonize", "no",
 		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction", "--databases", "1024",
 	}
-	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:gosec,noctx // it is found on the PATH, and ended by Stop
+	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:noctx // it is found on the PATH, and ended by Stop
 }
 
 // ready takes a server for ready that has read its data; one that wants a password has.
@@ -87,7 +87,7 @@ func (sentinel) command(s *Server) (*exec.Cmd, error) {
 		return nil, err
 	}
 	args := []string{s.redisConfig(), "--sentinel", "--port", strconv.Itoa(s.Port()), "--bind", "127.0.0.1", "--dir", s.data()}
-	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:gosec,noctx // it is found on the PATH, and ended by Stop
+	return exec.Command(path, append(args, s.config.Args...)...), nil //nolint:noctx // it is found on the PATH, and ended by Stop
 }
 
 func (sentinel) address(port int) string {
