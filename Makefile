@@ -21,6 +21,9 @@ only ?=
 data ?=
 # What `make verify` compares the protos with, when that is not the commit before: make verify against=origin/main.
 against ?=
+# For how long `make test-long` does to the platform what happens to it, and what is drawn from: make test-long for=30m seed=7.
+for ?= 10m
+seed ?= 0
 # Arguments for `make demo`.
 args ?=
 
@@ -70,9 +73,13 @@ test: need ## Test everything: units with the race detector, then acceptance; fl
 	@scripts/timed.sh 'acceptance tests' scripts/test.sh acceptance -timeout 20m $(flags)
 
 .PHONY: test-long
-test-long: need ## The same with the tests that take minutes (build tag long)
+test-long: need ## The same with the tests that take minutes (build tag long), and faults on etcd, Redis and PostgreSQL; for=30m seed=7
 	@scripts/timed.sh 'unit tests, long' scripts/test.sh unit -tags long -timeout 60m $(flags)
 	@scripts/timed.sh 'acceptance tests, long' scripts/test.sh acceptance -tags long -timeout 60m $(flags)
+	@scripts/timed.sh 'faults for $(for)' $(under_faults) -timeout 0 -faults.for '$(for)' -faults.seed '$(seed)' $(flags)
+
+# The test starts its own servers; of its output, what it did and saw is the point.
+under_faults = go test -count=1 -tags platform -v -run '^TestUnderFaults$$' ./pkg/acceptance
 
 # What is tested on the engines: packages that have tests for them, and what keeps something in SQL.
 on_engines = $(shell grep -rl '^//go:build platform' --include='*_test.go' pkg | xargs -n1 dirname | grep -v acceptance | sort -u | sed 's|^|./|') \
@@ -81,11 +88,12 @@ on_engines = $(shell grep -rl '^//go:build platform' --include='*_test.go' pkg |
 on_platform ?= Story
 
 .PHONY: test-platform
-test-platform: bin/withengines ## Test engines, services and the story on throwaway servers of etcd, Redis and PostgreSQL (build tag platform)
+test-platform: bin/withengines ## Test engines, services, the story and two minutes of faults on throwaway servers of etcd, Redis and PostgreSQL (build tag platform)
 	@scripts/timed.sh 'platform tests' bin/withengines \
 		go test -race -count=1 -parallel 8 -tags platform -timeout 20m $(flags) $(on_engines)
 	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
+	@scripts/timed.sh 'faults for 90 s' $(under_faults) -timeout 10m -faults.for 90s -faults.seed 8 $(flags)
 
 .PHONY: test-kubernetes
 test-kubernetes: need ## Test the manifests and the runtime on a real API server of Kubernetes (needs etcd; the first run builds it)

@@ -78,9 +78,15 @@ const startTimeout = 5 * time.Minute
 // newPlatform returns a platform that does not run yet.
 func newPlatform(t *testing.T) *platform {
 	t.Helper()
+	return newPlatformWith(t, profileEnv(t))
+}
+
+// newPlatformWith is newPlatform with this environment.
+func newPlatformWith(t *testing.T, env []string) *platform {
+	t.Helper()
 	tmp := t.TempDir()
 	p := &platform{tmp: tmp, Client: &client.Client{
-		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: append(profileEnv(t), "TMPDIR="+tmp),
+		Micro: micro, State: filepath.Join(t.TempDir(), "state"), Env: append(env, "TMPDIR="+tmp),
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -99,7 +105,7 @@ func boot(t *testing.T, names ...string) *platform {
 	return p
 }
 
-// boot does that for a platform that does not run yet.
+// boot starts it on free ports with these services and waits until they answer.
 func (p *platform) boot(t *testing.T, names ...string) {
 	t.Helper()
 	for range 10 {

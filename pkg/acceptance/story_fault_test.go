@@ -161,6 +161,19 @@ func (p *person) use(ctx context.Context, call context.Context) {
 func bootStory(t *testing.T) *platform {
 	t.Helper()
 	p := boot(t)
+	p.runStory(t)
+	return p
+}
+
+// runStory runs all services, and sells one.
+func (p *platform) runStory(t *testing.T) {
+	t.Helper()
+	p.runStoryFrom(t, repository)
+}
+
+// runStoryFrom is runStory with the services of a source tree.
+func (p *platform) runStoryFrom(t *testing.T, root string) {
+	t.Helper()
 	for key, value := range map[string]string{
 		"micro.billing.tiers": `{
 			"free": {"name": "Free", "monthly_quota": 1000000, "rate_limit": 1000},
@@ -174,7 +187,7 @@ func bootStory(t *testing.T) *platform {
 	for _, args := range [][]string{{"run", "customers", "billing", "usage", "signup", "mixpanel"}, {"run", "--sold", "pkg/acceptance/weather"}} {
 		for i, arg := range args {
 			if i > 0 && arg != "--sold" {
-				args[i] = filepath.Join(repository, arg)
+				args[i] = filepath.Join(root, arg)
 			}
 		}
 		out, err := p.Run(t.Context(), args...)
@@ -184,7 +197,6 @@ func bootStory(t *testing.T) *platform {
 		ApiName: "weather", Endpoints: []*billing.Endpoint{{Name: "Now", Price: 100}},
 	})
 	require.NoError(t, err)
-	return p
 }
 
 // The whole story for many at once, while everything dies: what was answered is counted, and nothing happens twice.

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Dialect is which database it is, for the rare statement that has to differ.
@@ -123,6 +125,9 @@ func (db *DB) once(ctx context.Context, f func(ctx context.Context, tx Querier) 
 	}()
 	err = f(ctx, querier{tx, db.dialect})
 	done = true
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == readOnly {
+		defer db.reconnect()
+	}
 	if err != nil {
 		// The transaction is gone whether this succeeds or not; the caller is to see what went wrong first.
 		_ = tx.Rollback()
@@ -132,6 +137,12 @@ func (db *DB) once(ctx context.Context, f func(ctx context.Context, tx Querier) 
 		return fmt.Errorf("commit: %w", translate(err))
 	}
 	return nil
+}
+
+// reconnect closes connections that nobody uses: another server may take changes now, and the address leads there.
+func (db *DB) reconnect() {
+	db.write.SetMaxIdleConns(0)
+	db.write.SetMaxIdleConns(maxConns)
 }
 
 const (

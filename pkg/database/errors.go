@@ -1,13 +1,19 @@
 package database
 
 import (
+	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/mattn/go-sqlite3"
+
+	kinds "github.com/m3o/backend/pkg/errors"
 )
 
 // Constraint is a sort of rule that a table has.
@@ -61,12 +67,43 @@ func translate(err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		if away(err) {
+			return errAway.WithCause(translatePostgres(e))
+		}
 		return translatePostgres(e)
 	}
 	if e, ok := errors.AsType[sqlite3.Error](err); ok {
 		return translateSQLite(e)
 	}
+	if away(err) {
+		return errAway.WithCause(err)
+	}
 	return err
+}
+
+// errAway is what callers are told while PostgreSQL cannot be used. It does not say that nothing was changed, as a commit may
+// have got there whose answer has not come back.
+var errAway = kinds.Unavailable("what is kept cannot be read or changed at the moment: try again")
+
+// readOnly is what a server says that takes no changes: a standby, or one that somebody else takes over from.
+const readOnly = "25006"
+
+// away says whether an error means that PostgreSQL cannot be used at the moment: it is not there, or the connection broke,
+// or it has said that it is full or about to stop.
+func away(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// The classes are those of connections, of lacking resources (disk, memory, connections), and of an operator's will.
+		return e.Code == readOnly || strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "53") || strings.HasPrefix(e.Code, "57P")
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return !errors.Is(err, context.Canceled)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	_, isNet := errors.AsType[*net.OpError](err)
+	return isNet || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
 func translatePostgres(e *pgconn.PgError) error {

@@ -52,6 +52,9 @@ func describePanic(r any) string {
 func translate(ctx context.Context, endpoint string, err error) *microerrors.Error {
 	// First, as the error of another service may be its cause, which nobody is shown.
 	if e, ok := stderrors.AsType[*errors.Error](err); ok && e.Kind != errors.KindInternal {
+		if e.Kind == errors.KindUnavailable && e.Cause != nil {
+			logCause(ctx, "", e.Cause.Error()) // which an operator has to mend, and not the caller
+		}
 		return newError(endpoint, int32(e.Kind), e.Error())
 	}
 	if e, ok := stderrors.AsType[*microerrors.Error](err); ok {

@@ -58,7 +58,7 @@ var services = map[string]func(*service.Service) error{
 	},
 	"store": func(srv *service.Service) error {
 		return errors.Join(
-			storepb.RegisterStoreHandler(srv.Server(), &storehandler.Store{Stores: make(map[string]bool)}),
+			storepb.RegisterStoreHandler(srv.Server(), records{&storehandler.Store{Stores: make(map[string]bool)}}),
 			storepb.RegisterBlobStoreHandler(srv.Server(), new(storehandler.BlobStore)),
 		)
 	},

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Etcd starts an etcd server, a cluster of itself unless it is told of other members.
@@ -19,6 +22,25 @@ func Etcd(ctx context.Context, config Config) (*Server, error) {
 		k.members = []Member{{Name: "etcd", Peer: port}}
 	}
 	return start(ctx, k, config)
+}
+
+// EtcdCluster starts a cluster of etcd servers, one for each configuration, whose Cluster it fills in.
+func EtcdCluster(ctx context.Context, configs ...Config) ([]*Server, error) {
+	var members []Member
+	for i := range configs {
+		port, err := freePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, Member{Name: fmt.Sprintf("etcd-%d", i+1), Peer: port})
+	}
+	servers := make([]*Server, len(configs))
+	var starting errgroup.Group // one alone is not ready
+	for i, config := range configs {
+		config.Cluster = slices.Concat(members[i:], members[:i])
+		starting.Go(func() (err error) { servers[i], err = Etcd(ctx, config); return err })
+	}
+	return servers, starting.Wait()
 }
 
 // Member is one of a cluster of etcd servers. The first of Config.Cluster is the one that is started.
@@ -47,7 +69,7 @@ func (k *etcd) command(s *Server) (*exec.Cmd, error) {
 	}
 	args := []string{
 		"--name", k.members[0].Name, "--data-dir", s.data(),
-		"--listen-client-urls", "http://" + s.Host(), "--advertise-client-urls", "http://" + s.Host(),
+		"--listen-client-urls", "http://" + s.Host(), "--advertise-client-urls", "http://" + s.announced(),
 		"--listen-peer-urls", k.members[0].url(), "--initial-advertise-peer-urls", k.members[0].url(),
 		"--initial-cluster", strings.Join(cluster, ","), "--logger", "zap", "--log-level", "warn",
 	}

@@ -44,6 +44,9 @@ func (k *postgres) prepare(ctx context.Context, s *Server) error {
 	if _, err := os.Stat(filepath.Join(s.data(), "PG_VERSION")); err == nil {
 		return nil
 	}
+	if s.config.Follows != "" {
+		return k.copy(ctx, s)
+	}
 	// Trust is enough: the address is the loopback's, and the data is for trying things out.
 	initdb := k.run(ctx, s, "initdb", "-D", s.data(), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
 	if out, err := initdb.CombinedOutput(); err != nil {

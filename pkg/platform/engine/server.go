@@ -36,6 +36,10 @@ type Config struct {
 	Args []string
 	// Cluster are other members, for etcd.
 	Cluster []Member
+	// Announce is the host:port that it tells whoever asks to reach it by; where it listens when empty. PostgreSQL tells nobody.
+	Announce string
+	// Follows is the host:port of the server whose replica or standby it is, and for a Sentinel of the one that it looks after.
+	Follows string
 }
 
 // Server is a server that was started. It is not safe for concurrent use.

@@ -49,7 +49,7 @@ func (b blobs) Write(key string, blob io.Reader, opts ...store.BlobOption) error
 	case b.db.writers <- struct{}{}:
 		defer func() { <-b.db.writers }()
 	case <-wait.Done():
-		return &failure{fmt.Sprintf("the store: %d blobs are being written: try again later", cap(b.db.writers)), wait.Err()}
+		return &failure{fmt.Sprintf("the store: %d blobs are being written: try again later", cap(b.db.writers)), wait.Err(), true}
 	}
 	return b.db.running(w.write(key, o))
 }
@@ -72,7 +72,7 @@ func (w *blobWriter) fill() error {
 		return nil
 	}
 	if err != nil {
-		return &failure{fmt.Sprintf("read the blob: %v", err), err}
+		return &failure{fmt.Sprintf("read the blob: %v", err), err, false}
 	}
 	return nil
 }

@@ -13,16 +13,33 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/micro/micro/v3/service/store"
+
+	kinds "github.com/m3o/backend/pkg/errors"
 )
 
 // failure is an error whose text has no user, no address with one and no value in it, as those of pgx have.
 type failure struct {
 	text  string
 	cause error
+	// away says that it is the server that cannot be used, and may be again.
+	away bool
 }
 
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.cause }
+
+// As has callers of a core service told 503 while the server is away, whoever of Micro is in between.
+func (f *failure) As(target any) bool {
+	t, ok := target.(**kinds.Error)
+	if !ok || !f.away {
+		return false
+	}
+	*t = kinds.Unavailable("what is kept cannot be read or changed at the moment: try again").WithCause(f)
+	return true
+}
+
+// Failure is how the text of every error begins that an open database returns, for those who get nothing but the text.
+const Failure = "the store: "
 
 // SQLSTATEs that are told apart.
 const (
@@ -57,7 +74,7 @@ func (db *DB) starting(err error) error {
 	} else if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		text += ": check the address, and that the server runs"
 	}
-	return &failure{Variable + ": " + text, err}
+	return &failure{Variable + ": " + text, err, false}
 }
 
 // running says why something could not be done in an open database.
@@ -69,7 +86,16 @@ func (db *DB) running(err error) error {
 		return err
 	}
 	db.distrust(err)
-	return &failure{"the store: " + db.reason(err), err}
+	return &failure{Failure + db.reason(err), err, away(err)}
+}
+
+// away says whether an error means that the server cannot be used at the moment.
+func away(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == readOnly || e.Code == diskFull || e.Code == tooMany || strings.HasPrefix(e.Code, classShutdown)
+	}
+	_, isConnect := errors.AsType[*pgconn.ConnectError](err)
+	return isConnect || lost(err) || errors.Is(err, errReadOnly) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // distrust gives up the connections that there are when an error says that the server has gone, or that another one may have
