@@ -29,7 +29,9 @@ var erasers = []string{theAuthService, "billing", us, "mixpanel", "signup", "usa
 // erased tells whether only the id is left of a customer.
 func (c Customer) erased() bool { return c.Email == "" }
 
-func errErased() error { return errors.Conflict("id", "the customer is erased, which cannot be undone") }
+func errErased() error {
+	return errors.Conflict("id", "the customer is erased, which cannot be undone")
+}
 
 // Erasure is what a service has done of the erasure of a customer.
 type Erasure struct {

@@ -200,7 +200,7 @@ var otherwise = map[string][]int{
 	"billing.Billing.Webhook":    {http.StatusNotFound},
 
 	"customers.Customers.ReadErasure": {http.StatusNotFound},
-	"billing.Billing.SetupCard":  {http.StatusOK, http.StatusServiceUnavailable},
+	"billing.Billing.SetupCard":       {http.StatusOK, http.StatusServiceUnavailable},
 }
 
 // answered is what a call that is expected to be let through is answered with.

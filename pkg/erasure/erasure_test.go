@@ -94,7 +94,9 @@ func (s *shop) handle(t *testing.T, payloads ...string) error {
 	return s.db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error { return s.handler(ctx, tx, batch) })
 }
 
-func created(id string) string { return fmt.Sprintf(`{"type": "EventTypeCreated", "customer": {"id": %q}}`, id) }
+func created(id string) string {
+	return fmt.Sprintf(`{"type": "EventTypeCreated", "customer": {"id": %q}}`, id)
+}
 
 func erasureOf(id string) string {
 	return fmt.Sprintf(`{"type": "EventTypeDeleted", "customer": {"id": %q, "email": "a@example.com"}, "deleted": {"erased": true}}`, id)
