@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/m3o/backend/billing/handler"
@@ -11,6 +12,7 @@ import (
 	"github.com/m3o/backend/billing/service/stripe"
 	"github.com/m3o/backend/billing/subscriber"
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/erasure"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 )
@@ -49,7 +51,17 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	if err := bus.Consume(customers); err != nil {
+	erased, err := erasure.Open(db, bus, func(ctx context.Context, tx database.Querier, c erasure.Customer) (bool, error) {
+		return billing.Erase(ctx, tx, c.ID)
+	})
+	if err != nil {
+		return err
+	}
+	if err := bus.Consume(erased.Guard(customers)); err != nil {
+		return err
+	}
+	finish := func(ctx context.Context) error { return billing.FinishErasures(ctx, erased.Done) }
+	if err := bus.Every("erase", 10*time.Second, finish); err != nil {
 		return err
 	}
 	if err := bus.Every("resume", 10*time.Second, billing.Resume); err != nil {

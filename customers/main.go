@@ -2,16 +2,20 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	authpb "github.com/micro/micro/v3/proto/auth"
 	"github.com/micro/micro/v3/service/client"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/m3o/backend/customers/handler"
 	pb "github.com/m3o/backend/customers/proto"
 	core "github.com/m3o/backend/customers/service"
 	"github.com/m3o/backend/customers/service/accounts"
 	"github.com/m3o/backend/customers/service/migrations"
+	"github.com/m3o/backend/customers/subscriber"
 	"github.com/m3o/backend/pkg/auth"
 	"github.com/m3o/backend/pkg/auth/sessions"
 	"github.com/m3o/backend/pkg/database"
@@ -53,6 +57,7 @@ func wire(srv *service.Service) error {
 func wireCustomers(srv *service.Service, db *database.DB, bus *events.Bus) error {
 	known, err := accounts.New(accounts.Config{
 		Auth:     authpb.NewAuthService("auth", client.DefaultClient),
+		Accounts: authpb.NewAccountsService("auth", client.DefaultClient),
 		Sessions: sessions.NewSessionsService("auth", client.DefaultClient),
 		Inspect:  auth.InspectShared,
 	})
@@ -66,11 +71,43 @@ func wireCustomers(srv *service.Service, db *database.DB, bus *events.Bus) error
 	if err := bus.Every("reconcile", reconcileEvery, customers.Reconcile); err != nil {
 		return err
 	}
+	if err := wireErasures(srv, bus, customers); err != nil {
+		return err
+	}
 	h, err := handler.New(handler.Config{Core: customers})
 	if err != nil {
 		return err
 	}
 	return pb.RegisterCustomersHandler(srv.Server(), h)
+}
+
+// wireErasures has erasures finished, and told of.
+func wireErasures(srv *service.Service, bus *events.Bus, customers *core.Customers) error {
+	reports, err := subscriber.Erasures(customers)
+	if err != nil {
+		return err
+	}
+	if err := bus.Consume(reports); err != nil {
+		return err
+	}
+	overdue := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "customers_erasures_overdue", Help: "Erasures of a customer in a service that were asked for more than 24 hours ago.",
+	})
+	if err := srv.Recorder().Registry().Register(overdue); err != nil {
+		return err
+	}
+	measure := func(ctx context.Context) error {
+		n, err := customers.Overdue(ctx)
+		if err == nil {
+			overdue.Set(float64(n))
+		}
+		return err
+	}
+	return errors.Join(
+		bus.Every("accounts", reconcileEvery, customers.DeleteAccounts),
+		bus.Every("overdue", time.Minute, measure),
+		bus.Every("erase", sweepEvery, customers.EraseDeleted),
+	)
 }
 
 func wireKeys(srv *service.Service, db *database.DB, bus *events.Bus) error {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"time"
 
 	auth "github.com/micro/micro/v3/proto/auth"
@@ -11,6 +12,7 @@ import (
 
 	customers "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/erasure"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 	"github.com/m3o/backend/signup/handler"
@@ -60,7 +62,13 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	if err := bus.Consume(welcomes); err != nil {
+	erased, err := erasure.Open(db, bus, func(ctx context.Context, tx database.Querier, c erasure.Customer) (bool, error) {
+		return true, signup.Erase(ctx, tx, c.ID, c.Email)
+	})
+	if err != nil {
+		return err
+	}
+	if err := bus.Consume(erased.Guard(welcomes)); err != nil {
 		return err
 	}
 	if err := bus.Every("welcomes", time.Second, signup.SendWelcomes); err != nil {

@@ -2,9 +2,12 @@
 package main
 
 import (
+	"context"
+	stderrors "errors"
 	"time"
 
 	"github.com/m3o/backend/pkg/database"
+	"github.com/m3o/backend/pkg/erasure"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
 	"github.com/m3o/backend/usage/handler"
@@ -40,14 +43,8 @@ func wire(srv *service.Service) error {
 	if err != nil {
 		return err
 	}
-	for _, subscribe := range []func(subscriber.Core) (events.Consumer, error){subscriber.Requests, subscriber.Customers} {
-		consumer, err := subscribe(usage)
-		if err != nil {
-			return err
-		}
-		if err := bus.Consume(consumer); err != nil {
-			return err
-		}
+	if err := consume(db, bus, usage); err != nil {
+		return err
 	}
 	if err := bus.Every("sweep", time.Hour, usage.SweepOld); err != nil {
 		return err
@@ -57,4 +54,23 @@ func wire(srv *service.Service) error {
 		return err
 	}
 	return pb.RegisterUsageHandler(srv.Server(), h)
+}
+
+// consume adds what keeps up with others.
+func consume(db *database.DB, bus *events.Bus, usage *core.Usage) error {
+	erased, err := erasure.Open(db, bus, func(ctx context.Context, tx database.Querier, c erasure.Customer) (bool, error) {
+		return true, usage.Erase(ctx, tx, c.ID)
+	})
+	if err != nil {
+		return err
+	}
+	requests, err := subscriber.Requests(subscriber.WithoutErased(usage, erased.Erased))
+	if err != nil {
+		return err
+	}
+	customers, err := subscriber.Customers(usage)
+	if err != nil {
+		return err
+	}
+	return stderrors.Join(bus.Consume(requests), bus.Consume(erased.Guard(customers)))
 }

@@ -26,6 +26,8 @@ type Account struct {
 	subscription   string
 	card           string
 	version        int64
+	// erased says that nothing may be written down of the customer any more.
+	erased bool
 }
 
 // ReadAccount returns a customer's account. Somebody of whom nothing is known is on the tier free: perhaps the news of them

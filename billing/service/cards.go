@@ -26,7 +26,7 @@ func (b *Billing) SetupCard(ctx context.Context, customerID string) (string, err
 		return "", err
 	}
 	if account.Closed {
-		return "", errors.Conflict("customer_id", "the customer is deleted: nothing is sold to them")
+		return "", errDeleted()
 	}
 	stripeCustomer := account.stripeCustomer
 	if stripeCustomer == "" {
@@ -35,6 +35,10 @@ func (b *Billing) SetupCard(ctx context.Context, customerID string) (string, err
 		}
 	}
 	return b.payments.CreateSetup(ctx, stripeCustomer, id, "setup/"+uuid.NewString())
+}
+
+func errDeleted() error {
+	return errors.Conflict("customer_id", "the customer is deleted: nothing is sold to them")
 }
 
 // makeCustomer makes the provider's customer. It is made when it is first needed, so that the provider learns of nobody who
@@ -50,6 +54,9 @@ func (b *Billing) makeCustomer(ctx context.Context, id string) (string, error) {
 		account, err := b.lock(ctx, tx, id)
 		if err != nil {
 			return err
+		}
+		if account.erased {
+			return errDeleted()
 		}
 		if account.stripeCustomer == "" {
 			account.stripeCustomer = made
@@ -103,7 +110,8 @@ func (b *Billing) syncCards(ctx context.Context, id string) error {
 // addCards writes cards of a customer, and tells of those that are new.
 func (b *Billing) addCards(ctx context.Context, tx database.Querier, id string, cards []Card) error {
 	// Before the cards, as everybody does, so that nobody waits for each other.
-	if _, err := b.lock(ctx, tx, id); err != nil {
+	account, err := b.lock(ctx, tx, id)
+	if err != nil || account.erased {
 		return err
 	}
 	for _, c := range cards {

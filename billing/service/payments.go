@@ -19,6 +19,8 @@ var ErrNoAccess = errors.New("the payment provider refuses the key of the operat
 type Payments interface {
 	// CreateCustomer makes the provider's own customer for one of ours and returns its id.
 	CreateCustomer(ctx context.Context, customerID, key string) (string, error)
+	// DeleteCustomer deletes the provider's customer, with the cards and the subscription. One who is deleted is no error.
+	DeleteCustomer(ctx context.Context, providersCustomer, key string) error
 	// CreateSetup begins to add a card to the provider's customer, and returns the secret that a page finishes it with.
 	CreateSetup(ctx context.Context, providersCustomer, customerID, key string) (string, error)
 	// Cards returns at most 100 cards of the provider's customer, as they are now.

@@ -24,7 +24,8 @@ func insertAccount(ctx context.Context, tx database.Querier, id string, now time
 	return nil
 }
 
-const accountColumns = `customer_id, tier, status, stripe_customer, subscription, card, period_end, cancel_at_period_end, closed, version`
+const accountColumns = `customer_id, tier, status, stripe_customer, subscription, card, period_end, cancel_at_period_end, closed, version,
+	erased`
 
 // findAccount returns an account, or that of somebody of whom nothing is known. The lock is FOR UPDATE when it is read to be
 // changed.
@@ -33,7 +34,7 @@ func findAccount(ctx context.Context, q database.Reader, id, lock string) (Accou
 	var periodEnd int64
 	err := q.QueryRow(ctx, `SELECT `+accountColumns+` FROM billing_accounts WHERE customer_id = $1 `+lock, id).
 		Scan(&a.CustomerID, &a.Tier, &a.Status, &a.stripeCustomer, &a.subscription, &a.card, &periodEnd, &a.CancelAtPeriodEnd,
-			&a.Closed, &a.version)
+			&a.Closed, &a.version, &a.erased)
 	if stderrors.Is(err, sql.ErrNoRows) {
 		return Account{CustomerID: id, Tier: Free, Status: None}, nil
 	}
@@ -55,10 +56,10 @@ func updateAccount(ctx context.Context, tx database.Querier, a *Account, now tim
 	_, err := tx.Exec(ctx, `
 		UPDATE billing_accounts
 		SET tier = $2, status = $3, stripe_customer = $4, subscription = $5, card = $6, period_end = $7,
-			cancel_at_period_end = $8, closed = $9, version = $10, updated = $11
+			cancel_at_period_end = $8, closed = $9, version = $10, updated = $11, erased = $12
 		WHERE customer_id = $1`,
 		a.CustomerID, a.Tier, a.Status, a.stripeCustomer, a.subscription, a.card, periodEnd, number(a.CancelAtPeriodEnd),
-		number(a.Closed), a.version, now.UnixMicro())
+		number(a.Closed), a.version, now.UnixMicro(), number(a.erased))
 	if err != nil {
 		return fmt.Errorf("update an account: %w", err)
 	}

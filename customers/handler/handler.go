@@ -17,6 +17,8 @@ type Core interface {
 	List(ctx context.Context, q service.ListQuery) (service.Page, error)
 	Update(ctx context.Context, change service.Change) (service.Customer, error)
 	Delete(ctx context.Context, ref service.Ref) error
+	Erase(ctx context.Context, ref service.Ref) error
+	ReadErasure(ctx context.Context, id string) ([]service.Erasure, error)
 	MarkVerified(ctx context.Context, ref service.Ref) (service.Customer, error)
 	Activate(ctx context.Context, id string) (service.Customer, error)
 	Ban(ctx context.Context, ref service.Ref, reason string) (service.Customer, error)

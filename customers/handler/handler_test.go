@@ -52,7 +52,8 @@ func setup(t *testing.T) *edge {
 func (e *edge) calls() int {
 	return e.core.CreateCallCount() + e.core.ReadCallCount() + e.core.ListCallCount() + e.core.UpdateCallCount() +
 		e.core.DeleteCallCount() + e.core.MarkVerifiedCallCount() + e.core.ActivateCallCount() + e.core.BanCallCount() +
-		e.core.UnbanCallCount() + e.core.LoginCallCount() + e.core.LogoutCallCount()
+		e.core.UnbanCallCount() + e.core.LoginCallCount() + e.core.LogoutCallCount() + e.core.EraseCallCount() +
+		e.core.ReadErasureCallCount()
 }
 
 func TestConfig(t *testing.T) {
@@ -145,6 +146,8 @@ func TestErrorsOfTheCore(t *testing.T) {
 			e.core.UnbanReturns(service.Customer{}, tc.err)
 			e.core.LoginReturns(service.Token{}, tc.err)
 			e.core.LogoutReturns(tc.err)
+			e.core.EraseReturns(tc.err)
+			e.core.ReadErasureReturns(nil, tc.err)
 
 			_, err := e.Create(t.Context(), &pb.CreateRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Create", tc.detail)
@@ -154,6 +157,10 @@ func TestErrorsOfTheCore(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.List", tc.detail)
 			_, err = e.Delete(t.Context(), &pb.DeleteRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Delete", tc.detail)
+			_, err = e.Delete(t.Context(), &pb.DeleteRequest{Force: true})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Delete", tc.detail)
+			_, err = e.ReadErasure(t.Context(), &pb.ReadErasureRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.ReadErasure", tc.detail)
 			_, err = e.MarkVerified(t.Context(), &pb.MarkVerifiedRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.MarkVerified", tc.detail)
 			_, err = e.Activate(t.Context(), &pb.ActivateRequest{})
@@ -171,7 +178,7 @@ func TestErrorsOfTheCore(t *testing.T) {
 				tc.detail = `customer\.` + tc.detail // the core does not know in which message a field is
 			}
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Update", tc.detail)
-			assert.Equal(t, 11, e.calls())
+			assert.Equal(t, 13, e.calls())
 		})
 	}
 }

@@ -585,7 +585,9 @@ type DeleteRequest struct {
 	// The customer's id. A customer who leaves it empty means themself, and may name nobody else.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The customer's address, in any case. Only for an admin.
-	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	// Whether to erase the customer for good. Only for an admin.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,6 +636,13 @@ func (x *DeleteRequest) GetEmail() string {
 	return ""
 }
 
+func (x *DeleteRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 // DeleteResponse is empty.
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -671,6 +680,171 @@ func (*DeleteResponse) Descriptor() ([]byte, []int) {
 	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
 }
 
+// ReadErasureRequest names a customer.
+type ReadErasureRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadErasureRequest) Reset() {
+	*x = ReadErasureRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadErasureRequest) ProtoMessage() {}
+
+func (x *ReadErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadErasureRequest.ProtoReflect.Descriptor instead.
+func (*ReadErasureRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadErasureRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// ReadErasureResponse tells how far the erasure of a customer is.
+type ReadErasureResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who has something of customers, in the order of their names.
+	Erasures      []*Erasure `protobuf:"bytes,1,rep,name=erasures,proto3" json:"erasures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadErasureResponse) Reset() {
+	*x = ReadErasureResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadErasureResponse) ProtoMessage() {}
+
+func (x *ReadErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadErasureResponse.ProtoReflect.Descriptor instead.
+func (*ReadErasureResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReadErasureResponse) GetErasures() []*Erasure {
+	if x != nil {
+		return x.Erasures
+	}
+	return nil
+}
+
+// Erasure is what one service has done of the erasure of a customer.
+type Erasure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service's name.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// When the erasure was asked for, in seconds since 1970-01-01 UTC.
+	Requested int64 `protobuf:"varint,2,opt,name=requested,proto3" json:"requested,omitempty"`
+	// When the service reported that it has erased what it had, in seconds since 1970-01-01 UTC; 0 when it has not.
+	Erased int64 `protobuf:"varint,3,opt,name=erased,proto3" json:"erased,omitempty"`
+	// Whether the service has not, 24 hours after the request.
+	Overdue       bool `protobuf:"varint,4,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Erasure) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Erasure) GetRequested() int64 {
+	if x != nil {
+		return x.Requested
+	}
+	return 0
+}
+
+func (x *Erasure) GetErased() int64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
+func (x *Erasure) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
 // MarkVerifiedRequest names a customer by exactly one of its fields.
 type MarkVerifiedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -684,7 +858,7 @@ type MarkVerifiedRequest struct {
 
 func (x *MarkVerifiedRequest) Reset() {
 	*x = MarkVerifiedRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +870,7 @@ func (x *MarkVerifiedRequest) String() string {
 func (*MarkVerifiedRequest) ProtoMessage() {}
 
 func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +883,7 @@ func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedRequest.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MarkVerifiedRequest) GetId() string {
@@ -737,7 +911,7 @@ type MarkVerifiedResponse struct {
 
 func (x *MarkVerifiedResponse) Reset() {
 	*x = MarkVerifiedResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +923,7 @@ func (x *MarkVerifiedResponse) String() string {
 func (*MarkVerifiedResponse) ProtoMessage() {}
 
 func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +936,7 @@ func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedResponse.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MarkVerifiedResponse) GetCustomer() *Customer {
@@ -783,7 +957,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +969,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +982,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ActivateRequest) GetId() string {
@@ -829,7 +1003,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1015,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1028,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ActivateResponse) GetCustomer() *Customer {
@@ -879,7 +1053,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1065,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1078,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BanRequest) GetId() string {
@@ -939,7 +1113,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1125,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1138,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BanResponse) GetCustomer() *Customer {
@@ -987,7 +1161,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1173,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1186,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UnbanRequest) GetId() string {
@@ -1040,7 +1214,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1226,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1239,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnbanResponse) GetCustomer() *Customer {
@@ -1090,7 +1264,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1276,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1289,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoginRequest) GetEmail() string {
@@ -1150,7 +1324,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1336,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1349,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoginResponse) GetToken() *Token {
@@ -1200,7 +1374,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1386,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1399,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Token) GetAccessToken() string {
@@ -1260,7 +1434,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1446,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1459,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogoutRequest) GetCustomerId() string {
@@ -1304,7 +1478,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1490,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1503,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
 }
 
 // Key is a key as it is shown: without what it is called with.
@@ -1359,7 +1533,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1545,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1558,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Key) GetId() string {
@@ -1469,7 +1643,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1655,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1668,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GenerateKeyRequest) GetCustomerId() string {
@@ -1538,7 +1712,7 @@ type GenerateKeyResponse struct {
 
 func (x *GenerateKeyResponse) Reset() {
 	*x = GenerateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1724,7 @@ func (x *GenerateKeyResponse) String() string {
 func (*GenerateKeyResponse) ProtoMessage() {}
 
 func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1737,7 @@ func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyResponse.ProtoReflect.Descriptor instead.
 func (*GenerateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GenerateKeyResponse) GetApiKey() string {
@@ -1591,7 +1765,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1777,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1790,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListKeysRequest) GetCustomerId() string {
@@ -1637,7 +1811,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1823,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1836,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -1685,7 +1859,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1871,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1884,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -1736,7 +1910,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1922,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1935,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
 }
 
 // RotateKeyRequest names a key of a customer.
@@ -1780,7 +1954,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1966,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1979,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RotateKeyRequest) GetId() string {
@@ -1842,7 +2016,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2028,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2041,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RotateKeyResponse) GetApiKey() string {
@@ -1900,7 +2074,7 @@ type BlockKeyRequest struct {
 
 func (x *BlockKeyRequest) Reset() {
 	*x = BlockKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2086,7 @@ func (x *BlockKeyRequest) String() string {
 func (*BlockKeyRequest) ProtoMessage() {}
 
 func (x *BlockKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2099,7 @@ func (x *BlockKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockKeyRequest.ProtoReflect.Descriptor instead.
 func (*BlockKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BlockKeyRequest) GetCustomerId() string {
@@ -1958,7 +2132,7 @@ type BlockKeyResponse struct {
 
 func (x *BlockKeyResponse) Reset() {
 	*x = BlockKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2144,7 @@ func (x *BlockKeyResponse) String() string {
 func (*BlockKeyResponse) ProtoMessage() {}
 
 func (x *BlockKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2157,7 @@ func (x *BlockKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockKeyResponse.ProtoReflect.Descriptor instead.
 func (*BlockKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
 }
 
 // UnblockKeyRequest names a key of a customer.
@@ -1999,7 +2173,7 @@ type UnblockKeyRequest struct {
 
 func (x *UnblockKeyRequest) Reset() {
 	*x = UnblockKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2185,7 @@ func (x *UnblockKeyRequest) String() string {
 func (*UnblockKeyRequest) ProtoMessage() {}
 
 func (x *UnblockKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2198,7 @@ func (x *UnblockKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnblockKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *UnblockKeyRequest) GetCustomerId() string {
@@ -2050,7 +2224,7 @@ type UnblockKeyResponse struct {
 
 func (x *UnblockKeyResponse) Reset() {
 	*x = UnblockKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2236,7 @@ func (x *UnblockKeyResponse) String() string {
 func (*UnblockKeyResponse) ProtoMessage() {}
 
 func (x *UnblockKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2249,7 @@ func (x *UnblockKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockKeyResponse.ProtoReflect.Descriptor instead.
 func (*UnblockKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
 }
 
 // VerifyKeyRequest has a key.
@@ -2089,7 +2263,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2275,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2288,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -2141,7 +2315,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2327,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2340,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *VerifyKeyResponse) GetCustomerId() string {
@@ -2242,11 +2416,21 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"A\n" +
 	"\x0eUpdateResponse\x12/\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"5\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"K\n" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
-	"\x05email\x18\x02 \x01(\tR\x05email\"\x10\n" +
-	"\x0eDeleteResponse\";\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\x10\n" +
+	"\x0eDeleteResponse\"$\n" +
+	"\x12ReadErasureRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
+	"\x13ReadErasureResponse\x12.\n" +
+	"\berasures\x18\x01 \x03(\v2\x12.customers.ErasureR\berasures\"s\n" +
+	"\aErasure\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1c\n" +
+	"\trequested\x18\x02 \x01(\x03R\trequested\x12\x16\n" +
+	"\x06erased\x18\x03 \x01(\x03R\x06erased\x12\x18\n" +
+	"\aoverdue\x18\x04 \x01(\bR\aoverdue\";\n" +
 	"\x13MarkVerifiedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"G\n" +
@@ -2344,7 +2528,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xeb\x06\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xcb\a\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
@@ -2353,9 +2537,10 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x12\x05email\x1a\x06signup\x90\x02\x01\x12B\n" +
 	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12R\n" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer.id\x12P\n" +
-	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
-	"\x02id\x12\x05email\x12_\n" +
+	"\vcustomer.id\x12W\n" +
+	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x18\xc2\xf3\x18\x14\x12\x12\n" +
+	"\x02id\x12\x05email\x12\x05force\x12W\n" +
+	"\vReadErasure\x12\x1d.customers.ReadErasureRequest\x1a\x1e.customers.ReadErasureResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12_\n" +
 	"\fMarkVerified\x12\x1e.customers.MarkVerifiedRequest\x1a\x1f.customers.MarkVerifiedResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
 	"\x06signup\x12S\n" +
@@ -2395,7 +2580,7 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_customers_proto_customers_proto_goTypes = []any{
 	(*Customer)(nil),              // 0: customers.Customer
 	(*CreateRequest)(nil),         // 1: customers.CreateRequest
@@ -2408,94 +2593,100 @@ var file_customers_proto_customers_proto_goTypes = []any{
 	(*UpdateResponse)(nil),        // 8: customers.UpdateResponse
 	(*DeleteRequest)(nil),         // 9: customers.DeleteRequest
 	(*DeleteResponse)(nil),        // 10: customers.DeleteResponse
-	(*MarkVerifiedRequest)(nil),   // 11: customers.MarkVerifiedRequest
-	(*MarkVerifiedResponse)(nil),  // 12: customers.MarkVerifiedResponse
-	(*ActivateRequest)(nil),       // 13: customers.ActivateRequest
-	(*ActivateResponse)(nil),      // 14: customers.ActivateResponse
-	(*BanRequest)(nil),            // 15: customers.BanRequest
-	(*BanResponse)(nil),           // 16: customers.BanResponse
-	(*UnbanRequest)(nil),          // 17: customers.UnbanRequest
-	(*UnbanResponse)(nil),         // 18: customers.UnbanResponse
-	(*LoginRequest)(nil),          // 19: customers.LoginRequest
-	(*LoginResponse)(nil),         // 20: customers.LoginResponse
-	(*Token)(nil),                 // 21: customers.Token
-	(*LogoutRequest)(nil),         // 22: customers.LogoutRequest
-	(*LogoutResponse)(nil),        // 23: customers.LogoutResponse
-	(*Key)(nil),                   // 24: customers.Key
-	(*GenerateKeyRequest)(nil),    // 25: customers.GenerateKeyRequest
-	(*GenerateKeyResponse)(nil),   // 26: customers.GenerateKeyResponse
-	(*ListKeysRequest)(nil),       // 27: customers.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 28: customers.ListKeysResponse
-	(*RevokeKeyRequest)(nil),      // 29: customers.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),     // 30: customers.RevokeKeyResponse
-	(*RotateKeyRequest)(nil),      // 31: customers.RotateKeyRequest
-	(*RotateKeyResponse)(nil),     // 32: customers.RotateKeyResponse
-	(*BlockKeyRequest)(nil),       // 33: customers.BlockKeyRequest
-	(*BlockKeyResponse)(nil),      // 34: customers.BlockKeyResponse
-	(*UnblockKeyRequest)(nil),     // 35: customers.UnblockKeyRequest
-	(*UnblockKeyResponse)(nil),    // 36: customers.UnblockKeyResponse
-	(*VerifyKeyRequest)(nil),      // 37: customers.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 38: customers.VerifyKeyResponse
-	nil,                           // 39: customers.Customer.MetaEntry
-	nil,                           // 40: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 41: google.protobuf.FieldMask
+	(*ReadErasureRequest)(nil),    // 11: customers.ReadErasureRequest
+	(*ReadErasureResponse)(nil),   // 12: customers.ReadErasureResponse
+	(*Erasure)(nil),               // 13: customers.Erasure
+	(*MarkVerifiedRequest)(nil),   // 14: customers.MarkVerifiedRequest
+	(*MarkVerifiedResponse)(nil),  // 15: customers.MarkVerifiedResponse
+	(*ActivateRequest)(nil),       // 16: customers.ActivateRequest
+	(*ActivateResponse)(nil),      // 17: customers.ActivateResponse
+	(*BanRequest)(nil),            // 18: customers.BanRequest
+	(*BanResponse)(nil),           // 19: customers.BanResponse
+	(*UnbanRequest)(nil),          // 20: customers.UnbanRequest
+	(*UnbanResponse)(nil),         // 21: customers.UnbanResponse
+	(*LoginRequest)(nil),          // 22: customers.LoginRequest
+	(*LoginResponse)(nil),         // 23: customers.LoginResponse
+	(*Token)(nil),                 // 24: customers.Token
+	(*LogoutRequest)(nil),         // 25: customers.LogoutRequest
+	(*LogoutResponse)(nil),        // 26: customers.LogoutResponse
+	(*Key)(nil),                   // 27: customers.Key
+	(*GenerateKeyRequest)(nil),    // 28: customers.GenerateKeyRequest
+	(*GenerateKeyResponse)(nil),   // 29: customers.GenerateKeyResponse
+	(*ListKeysRequest)(nil),       // 30: customers.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 31: customers.ListKeysResponse
+	(*RevokeKeyRequest)(nil),      // 32: customers.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),     // 33: customers.RevokeKeyResponse
+	(*RotateKeyRequest)(nil),      // 34: customers.RotateKeyRequest
+	(*RotateKeyResponse)(nil),     // 35: customers.RotateKeyResponse
+	(*BlockKeyRequest)(nil),       // 36: customers.BlockKeyRequest
+	(*BlockKeyResponse)(nil),      // 37: customers.BlockKeyResponse
+	(*UnblockKeyRequest)(nil),     // 38: customers.UnblockKeyRequest
+	(*UnblockKeyResponse)(nil),    // 39: customers.UnblockKeyResponse
+	(*VerifyKeyRequest)(nil),      // 40: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 41: customers.VerifyKeyResponse
+	nil,                           // 42: customers.Customer.MetaEntry
+	nil,                           // 43: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil), // 44: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	39, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	40, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	42, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	43, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	41, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	44, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
-	0,  // 8: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
-	0,  // 9: customers.ActivateResponse.customer:type_name -> customers.Customer
-	0,  // 10: customers.BanResponse.customer:type_name -> customers.Customer
-	0,  // 11: customers.UnbanResponse.customer:type_name -> customers.Customer
-	21, // 12: customers.LoginResponse.token:type_name -> customers.Token
-	24, // 13: customers.ListKeysResponse.keys:type_name -> customers.Key
-	1,  // 14: customers.Customers.Create:input_type -> customers.CreateRequest
-	3,  // 15: customers.Customers.Read:input_type -> customers.ReadRequest
-	5,  // 16: customers.Customers.List:input_type -> customers.ListRequest
-	7,  // 17: customers.Customers.Update:input_type -> customers.UpdateRequest
-	9,  // 18: customers.Customers.Delete:input_type -> customers.DeleteRequest
-	11, // 19: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
-	13, // 20: customers.Customers.Activate:input_type -> customers.ActivateRequest
-	15, // 21: customers.Customers.Ban:input_type -> customers.BanRequest
-	17, // 22: customers.Customers.Unban:input_type -> customers.UnbanRequest
-	19, // 23: customers.Customers.Login:input_type -> customers.LoginRequest
-	22, // 24: customers.Customers.Logout:input_type -> customers.LogoutRequest
-	25, // 25: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
-	27, // 26: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
-	29, // 27: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
-	31, // 28: customers.Keys.RotateKey:input_type -> customers.RotateKeyRequest
-	33, // 29: customers.Keys.BlockKey:input_type -> customers.BlockKeyRequest
-	35, // 30: customers.Keys.UnblockKey:input_type -> customers.UnblockKeyRequest
-	37, // 31: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
-	2,  // 32: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 33: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 34: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 35: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 36: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	12, // 37: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
-	14, // 38: customers.Customers.Activate:output_type -> customers.ActivateResponse
-	16, // 39: customers.Customers.Ban:output_type -> customers.BanResponse
-	18, // 40: customers.Customers.Unban:output_type -> customers.UnbanResponse
-	20, // 41: customers.Customers.Login:output_type -> customers.LoginResponse
-	23, // 42: customers.Customers.Logout:output_type -> customers.LogoutResponse
-	26, // 43: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
-	28, // 44: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
-	30, // 45: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
-	32, // 46: customers.Keys.RotateKey:output_type -> customers.RotateKeyResponse
-	34, // 47: customers.Keys.BlockKey:output_type -> customers.BlockKeyResponse
-	36, // 48: customers.Keys.UnblockKey:output_type -> customers.UnblockKeyResponse
-	38, // 49: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
-	32, // [32:50] is the sub-list for method output_type
-	14, // [14:32] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 8: customers.ReadErasureResponse.erasures:type_name -> customers.Erasure
+	0,  // 9: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
+	0,  // 10: customers.ActivateResponse.customer:type_name -> customers.Customer
+	0,  // 11: customers.BanResponse.customer:type_name -> customers.Customer
+	0,  // 12: customers.UnbanResponse.customer:type_name -> customers.Customer
+	24, // 13: customers.LoginResponse.token:type_name -> customers.Token
+	27, // 14: customers.ListKeysResponse.keys:type_name -> customers.Key
+	1,  // 15: customers.Customers.Create:input_type -> customers.CreateRequest
+	3,  // 16: customers.Customers.Read:input_type -> customers.ReadRequest
+	5,  // 17: customers.Customers.List:input_type -> customers.ListRequest
+	7,  // 18: customers.Customers.Update:input_type -> customers.UpdateRequest
+	9,  // 19: customers.Customers.Delete:input_type -> customers.DeleteRequest
+	11, // 20: customers.Customers.ReadErasure:input_type -> customers.ReadErasureRequest
+	14, // 21: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
+	16, // 22: customers.Customers.Activate:input_type -> customers.ActivateRequest
+	18, // 23: customers.Customers.Ban:input_type -> customers.BanRequest
+	20, // 24: customers.Customers.Unban:input_type -> customers.UnbanRequest
+	22, // 25: customers.Customers.Login:input_type -> customers.LoginRequest
+	25, // 26: customers.Customers.Logout:input_type -> customers.LogoutRequest
+	28, // 27: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
+	30, // 28: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
+	32, // 29: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
+	34, // 30: customers.Keys.RotateKey:input_type -> customers.RotateKeyRequest
+	36, // 31: customers.Keys.BlockKey:input_type -> customers.BlockKeyRequest
+	38, // 32: customers.Keys.UnblockKey:input_type -> customers.UnblockKeyRequest
+	40, // 33: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 34: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 35: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 36: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 37: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 38: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	12, // 39: customers.Customers.ReadErasure:output_type -> customers.ReadErasureResponse
+	15, // 40: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	17, // 41: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	19, // 42: customers.Customers.Ban:output_type -> customers.BanResponse
+	21, // 43: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	23, // 44: customers.Customers.Login:output_type -> customers.LoginResponse
+	26, // 45: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	29, // 46: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	31, // 47: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	33, // 48: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	35, // 49: customers.Keys.RotateKey:output_type -> customers.RotateKeyResponse
+	37, // 50: customers.Keys.BlockKey:output_type -> customers.BlockKeyResponse
+	39, // 51: customers.Keys.UnblockKey:output_type -> customers.UnblockKeyResponse
+	41, // 52: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	34, // [34:53] is the sub-list for method output_type
+	15, // [15:34] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_customers_proto_customers_proto_init() }
@@ -2509,7 +2700,7 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

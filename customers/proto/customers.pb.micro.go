@@ -57,8 +57,12 @@ type CustomersService interface {
 	// Update changes the fields that the mask names and no other. 409 if the customer is not of the version given, or is
 	// deleted and does not get another status in the same call. The same call once more changes nothing.
 	Update(ctx context.Context, in *UpdateRequest, opts ...client.CallOption) (*UpdateResponse, error)
-	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
+	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing. With force
+	// the customer is erased, here at once and everywhere else soon (ReadErasure): what stays is the id, with the status inactive.
+	// That cannot be undone. After 30 days it happens to every deleted customer.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error)
+	// ReadErasure tells which services have erased a customer, and which are still to. 404 for one who is not erased.
+	ReadErasure(ctx context.Context, in *ReadErasureRequest, opts ...client.CallOption) (*ReadErasureResponse, error)
 	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
 	// verified or active already it changes nothing. 409 for one who is inactive or banned.
 	MarkVerified(ctx context.Context, in *MarkVerifiedRequest, opts ...client.CallOption) (*MarkVerifiedResponse, error)
@@ -141,6 +145,16 @@ func (c *customersService) Delete(ctx context.Context, in *DeleteRequest, opts .
 	return out, nil
 }
 
+func (c *customersService) ReadErasure(ctx context.Context, in *ReadErasureRequest, opts ...client.CallOption) (*ReadErasureResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.ReadErasure", in)
+	out := new(ReadErasureResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *customersService) MarkVerified(ctx context.Context, in *MarkVerifiedRequest, opts ...client.CallOption) (*MarkVerifiedResponse, error) {
 	req := c.c.NewRequest(c.name, "Customers.MarkVerified", in)
 	out := new(MarkVerifiedResponse)
@@ -215,8 +229,12 @@ type CustomersHandler interface {
 	// Update changes the fields that the mask names and no other. 409 if the customer is not of the version given, or is
 	// deleted and does not get another status in the same call. The same call once more changes nothing.
 	Update(context.Context, *UpdateRequest, *UpdateResponse) error
-	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
+	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing. With force
+	// the customer is erased, here at once and everywhere else soon (ReadErasure): what stays is the id, with the status inactive.
+	// That cannot be undone. After 30 days it happens to every deleted customer.
 	Delete(context.Context, *DeleteRequest, *DeleteResponse) error
+	// ReadErasure tells which services have erased a customer, and which are still to. 404 for one who is not erased.
+	ReadErasure(context.Context, *ReadErasureRequest, *ReadErasureResponse) error
 	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
 	// verified or active already it changes nothing. 409 for one who is inactive or banned.
 	MarkVerified(context.Context, *MarkVerifiedRequest, *MarkVerifiedResponse) error
@@ -244,6 +262,7 @@ func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...se
 		List(ctx context.Context, in *ListRequest, out *ListResponse) error
 		Update(ctx context.Context, in *UpdateRequest, out *UpdateResponse) error
 		Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error
+		ReadErasure(ctx context.Context, in *ReadErasureRequest, out *ReadErasureResponse) error
 		MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error
 		Activate(ctx context.Context, in *ActivateRequest, out *ActivateResponse) error
 		Ban(ctx context.Context, in *BanRequest, out *BanResponse) error
@@ -280,6 +299,10 @@ func (h *customersHandler) Update(ctx context.Context, in *UpdateRequest, out *U
 
 func (h *customersHandler) Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error {
 	return h.CustomersHandler.Delete(ctx, in, out)
+}
+
+func (h *customersHandler) ReadErasure(ctx context.Context, in *ReadErasureRequest, out *ReadErasureResponse) error {
+	return h.CustomersHandler.ReadErasure(ctx, in, out)
 }
 
 func (h *customersHandler) MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error {

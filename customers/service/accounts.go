@@ -26,6 +26,8 @@ type Accounts interface {
 	// SetBlocked lets nobody log in to an account and ends its sessions, or lets its owner log in again. It tells whether
 	// there is such an account; none is made, and one that is made later is not blocked.
 	SetBlocked(ctx context.Context, account string, blocked bool) (exists bool, err error)
+	// Delete deletes an account, with its password and its sessions. One that does not exist is no error.
+	Delete(ctx context.Context, account string) error
 }
 
 // Session is a log-in of an account.

@@ -136,8 +136,11 @@ func (c *Customers) move(ctx context.Context, ref Ref, by call, reason string) (
 }
 
 func (c *Customers) carryOut(ctx context.Context, tx database.Querier, customer Customer, t transition, reason string) (Customer, error) {
-	if t.to == t.from {
+	switch {
+	case t.to == t.from:
 		return customer, nil
+	case customer.erased():
+		return Customer{}, errErased()
 	}
 	if t.to == asBefore {
 		customer = customer.released()

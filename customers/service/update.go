@@ -42,6 +42,9 @@ func (c *Customers) Update(ctx context.Context, change Change) (Customer, error)
 		if err != nil {
 			return err
 		}
+		if before.erased() {
+			return errErased()
+		}
 		after := apply(before)
 		fields := changed(before, after)
 		same := len(fields) == 0

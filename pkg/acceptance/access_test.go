@@ -153,6 +153,9 @@ func (p *platform) refreshToken(t *testing.T) string {
 // namesJanes are the RPCs whose request names something of jane's, which nobody else has.
 var namesJanes = []string{"customers.Keys.RevokeKey", "customers.Keys.RotateKey"}
 
+// nobody is the id of no customer.
+const nobody = "01900000-0000-7000-8000-000000000000"
+
 // nobodys are the RPCs whose request has a token of nobody's: whoever may call is told that it is not good.
 var nobodys = []string{"signup.Signup.CompleteSignup", "signup.Signup.ResetPassword"}
 
@@ -196,7 +199,9 @@ var otherwise = map[string][]int{
 	"customers.Keys.RotateKey":   {http.StatusOK, http.StatusConflict},
 	"billing.Billing.DeleteCard": {http.StatusNotFound},
 	"billing.Billing.Webhook":    {http.StatusNotFound},
-	"billing.Billing.SetupCard":  {http.StatusOK, http.StatusServiceUnavailable},
+
+	"customers.Customers.ReadErasure": {http.StatusNotFound},
+	"billing.Billing.SetupCard":       {http.StatusOK, http.StatusServiceUnavailable},
 }
 
 // answered is what a call that is expected to be let through is answered with.
@@ -235,6 +240,9 @@ func requests(t *testing.T, m protoreflect.MethodDescriptor, policy access.Polic
 	bodies := map[string]string{"own": body(with(request, id, p.jane)), "nobody": body(with(request, id, ""))}
 	for _, field := range policy.AdminFields() {
 		bodies[field] = body(with(request, []string{field}, marker+"@example.com"))
+		if m.Input().Fields().ByName(protoreflect.Name(field)).Kind() == protoreflect.BoolKind {
+			bodies[field] = body(with(with(request, id, nobody), []string{field}, true))
+		}
 	}
 	return bodies
 }

@@ -49,6 +49,7 @@ var valid = map[string]map[string]any{
 	"customers.Customers.Unban":        {"email": "barred@example.com"},
 	"customers.Customers.Login":        {"email": "member@example.com", "password": password},
 	"customers.Customers.Logout":       {"customer_id": "{customer}"},
+	"customers.Customers.ReadErasure":  {"id": "01900000-0000-7000-8000-000000000000"},
 	"customers.Keys.GenerateKey":       {"customer_id": "{customer}"},
 	"customers.Keys.ListKeys":          {"customer_id": "{customer}"},
 	"customers.Keys.RevokeKey":         {"customer_id": "{customer}", "id": "{key to revoke}"},

@@ -98,6 +98,19 @@ type FakePayments struct {
 		result1 string
 		result2 error
 	}
+	DeleteCustomerStub        func(context.Context, string, string) error
+	deleteCustomerMutex       sync.RWMutex
+	deleteCustomerArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	deleteCustomerReturns struct {
+		result1 error
+	}
+	deleteCustomerReturnsOnCall map[int]struct {
+		result1 error
+	}
 	DetachCardStub        func(context.Context, string, string) error
 	detachCardMutex       sync.RWMutex
 	detachCardArgsForCall []struct {
@@ -551,6 +564,69 @@ func (fake *FakePayments) CreateSetupReturnsOnCall(i int, result1 string, result
 		result1 string
 		result2 error
 	}{result1, result2}
+}
+
+func (fake *FakePayments) DeleteCustomer(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.deleteCustomerMutex.Lock()
+	ret, specificReturn := fake.deleteCustomerReturnsOnCall[len(fake.deleteCustomerArgsForCall)]
+	fake.deleteCustomerArgsForCall = append(fake.deleteCustomerArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.DeleteCustomerStub
+	fakeReturns := fake.deleteCustomerReturns
+	fake.recordInvocation("DeleteCustomer", []interface{}{arg1, arg2, arg3})
+	fake.deleteCustomerMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakePayments) DeleteCustomerCallCount() int {
+	fake.deleteCustomerMutex.RLock()
+	defer fake.deleteCustomerMutex.RUnlock()
+	return len(fake.deleteCustomerArgsForCall)
+}
+
+func (fake *FakePayments) DeleteCustomerCalls(stub func(context.Context, string, string) error) {
+	fake.deleteCustomerMutex.Lock()
+	defer fake.deleteCustomerMutex.Unlock()
+	fake.DeleteCustomerStub = stub
+}
+
+func (fake *FakePayments) DeleteCustomerArgsForCall(i int) (context.Context, string, string) {
+	fake.deleteCustomerMutex.RLock()
+	defer fake.deleteCustomerMutex.RUnlock()
+	argsForCall := fake.deleteCustomerArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakePayments) DeleteCustomerReturns(result1 error) {
+	fake.deleteCustomerMutex.Lock()
+	defer fake.deleteCustomerMutex.Unlock()
+	fake.DeleteCustomerStub = nil
+	fake.deleteCustomerReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakePayments) DeleteCustomerReturnsOnCall(i int, result1 error) {
+	fake.deleteCustomerMutex.Lock()
+	defer fake.deleteCustomerMutex.Unlock()
+	fake.DeleteCustomerStub = nil
+	if fake.deleteCustomerReturnsOnCall == nil {
+		fake.deleteCustomerReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.deleteCustomerReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakePayments) DetachCard(arg1 context.Context, arg2 string, arg3 string) error {

@@ -100,6 +100,15 @@ func (s *Stripe) CreateCustomer(ctx context.Context, customerID, key string) (st
 	return c.ID, nil
 }
 
+// DeleteCustomer implements service.Payments.
+func (s *Stripe) DeleteCustomer(ctx context.Context, stripeCustomer, key string) error {
+	_, err := s.api.Customers.Del(stripeCustomer, &api.CustomerParams{Params: keyed(ctx, key)})
+	if e, ok := stderrors.AsType[*api.Error](err); ok && e.HTTPStatusCode == http.StatusNotFound {
+		return nil
+	}
+	return translate(err)
+}
+
 // CreateSetup implements service.Payments.
 func (s *Stripe) CreateSetup(ctx context.Context, stripeCustomer, customerID, key string) (string, error) {
 	params := &api.SetupIntentParams{

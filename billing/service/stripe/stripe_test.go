@@ -128,6 +128,7 @@ func calls(s *stripe.Stripe) map[string]func(ctx context.Context, key string) er
 			_, err := s.CreateCustomer(ctx, "jane", key)
 			return err
 		},
+		"delete": func(ctx context.Context, key string) error { return s.DeleteCustomer(ctx, "cus_1", key) },
 		"setup": func(ctx context.Context, key string) error {
 			_, err := s.CreateSetup(ctx, "cus_1", "jane", key)
 			return err
@@ -297,6 +298,14 @@ func TestDetachTwice(t *testing.T) {
 	}
 	_, s := recording(t, 401, `{"error": {"type": "invalid_request_error"}}`)
 	require.Error(t, s.DetachCard(t.Context(), "pm_1", "k"))
+}
+
+func TestDeleteCustomerTwice(t *testing.T) {
+	t.Parallel()
+	_, s := recording(t, 404, `{"error": {"type": "invalid_request_error", "code": "resource_missing", "param": "id"}}`)
+	require.NoError(t, s.DeleteCustomer(t.Context(), "cus_1", "k"))
+	_, s = recording(t, 401, `{"error": {"type": "invalid_request_error"}}`)
+	require.Error(t, s.DeleteCustomer(t.Context(), "cus_1", "k"))
 }
 
 func TestOnlyCards(t *testing.T) {

@@ -65,6 +65,18 @@ type FakeCore struct {
 	deleteReturnsOnCall map[int]struct {
 		result1 error
 	}
+	EraseStub        func(context.Context, service.Ref) error
+	eraseMutex       sync.RWMutex
+	eraseArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}
+	eraseReturns struct {
+		result1 error
+	}
+	eraseReturnsOnCall map[int]struct {
+		result1 error
+	}
 	ListStub        func(context.Context, service.ListQuery) (service.Page, error)
 	listMutex       sync.RWMutex
 	listArgsForCall []struct {
@@ -131,6 +143,20 @@ type FakeCore struct {
 	}
 	readReturnsOnCall map[int]struct {
 		result1 service.Customer
+		result2 error
+	}
+	ReadErasureStub        func(context.Context, string) ([]service.Erasure, error)
+	readErasureMutex       sync.RWMutex
+	readErasureArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	readErasureReturns struct {
+		result1 []service.Erasure
+		result2 error
+	}
+	readErasureReturnsOnCall map[int]struct {
+		result1 []service.Erasure
 		result2 error
 	}
 	UnbanStub        func(context.Context, service.Ref) (service.Customer, error)
@@ -419,6 +445,68 @@ func (fake *FakeCore) DeleteReturnsOnCall(i int, result1 error) {
 		})
 	}
 	fake.deleteReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) Erase(arg1 context.Context, arg2 service.Ref) error {
+	fake.eraseMutex.Lock()
+	ret, specificReturn := fake.eraseReturnsOnCall[len(fake.eraseArgsForCall)]
+	fake.eraseArgsForCall = append(fake.eraseArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.Ref
+	}{arg1, arg2})
+	stub := fake.EraseStub
+	fakeReturns := fake.eraseReturns
+	fake.recordInvocation("Erase", []interface{}{arg1, arg2})
+	fake.eraseMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) EraseCallCount() int {
+	fake.eraseMutex.RLock()
+	defer fake.eraseMutex.RUnlock()
+	return len(fake.eraseArgsForCall)
+}
+
+func (fake *FakeCore) EraseCalls(stub func(context.Context, service.Ref) error) {
+	fake.eraseMutex.Lock()
+	defer fake.eraseMutex.Unlock()
+	fake.EraseStub = stub
+}
+
+func (fake *FakeCore) EraseArgsForCall(i int) (context.Context, service.Ref) {
+	fake.eraseMutex.RLock()
+	defer fake.eraseMutex.RUnlock()
+	argsForCall := fake.eraseArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) EraseReturns(result1 error) {
+	fake.eraseMutex.Lock()
+	defer fake.eraseMutex.Unlock()
+	fake.EraseStub = nil
+	fake.eraseReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) EraseReturnsOnCall(i int, result1 error) {
+	fake.eraseMutex.Lock()
+	defer fake.eraseMutex.Unlock()
+	fake.EraseStub = nil
+	if fake.eraseReturnsOnCall == nil {
+		fake.eraseReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.eraseReturnsOnCall[i] = struct {
 		result1 error
 	}{result1}
 }
@@ -741,6 +829,71 @@ func (fake *FakeCore) ReadReturnsOnCall(i int, result1 service.Customer, result2
 	}
 	fake.readReturnsOnCall[i] = struct {
 		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ReadErasure(arg1 context.Context, arg2 string) ([]service.Erasure, error) {
+	fake.readErasureMutex.Lock()
+	ret, specificReturn := fake.readErasureReturnsOnCall[len(fake.readErasureArgsForCall)]
+	fake.readErasureArgsForCall = append(fake.readErasureArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.ReadErasureStub
+	fakeReturns := fake.readErasureReturns
+	fake.recordInvocation("ReadErasure", []interface{}{arg1, arg2})
+	fake.readErasureMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ReadErasureCallCount() int {
+	fake.readErasureMutex.RLock()
+	defer fake.readErasureMutex.RUnlock()
+	return len(fake.readErasureArgsForCall)
+}
+
+func (fake *FakeCore) ReadErasureCalls(stub func(context.Context, string) ([]service.Erasure, error)) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = stub
+}
+
+func (fake *FakeCore) ReadErasureArgsForCall(i int) (context.Context, string) {
+	fake.readErasureMutex.RLock()
+	defer fake.readErasureMutex.RUnlock()
+	argsForCall := fake.readErasureArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) ReadErasureReturns(result1 []service.Erasure, result2 error) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = nil
+	fake.readErasureReturns = struct {
+		result1 []service.Erasure
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ReadErasureReturnsOnCall(i int, result1 []service.Erasure, result2 error) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = nil
+	if fake.readErasureReturnsOnCall == nil {
+		fake.readErasureReturnsOnCall = make(map[int]struct {
+			result1 []service.Erasure
+			result2 error
+		})
+	}
+	fake.readErasureReturnsOnCall[i] = struct {
+		result1 []service.Erasure
 		result2 error
 	}{result1, result2}
 }

@@ -145,6 +145,21 @@ type FakeCustomersService struct {
 		result1 *customers.ReadResponse
 		result2 error
 	}
+	ReadErasureStub        func(context.Context, *customers.ReadErasureRequest, ...client.CallOption) (*customers.ReadErasureResponse, error)
+	readErasureMutex       sync.RWMutex
+	readErasureArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.ReadErasureRequest
+		arg3 []client.CallOption
+	}
+	readErasureReturns struct {
+		result1 *customers.ReadErasureResponse
+		result2 error
+	}
+	readErasureReturnsOnCall map[int]struct {
+		result1 *customers.ReadErasureResponse
+		result2 error
+	}
 	UnbanStub        func(context.Context, *customers.UnbanRequest, ...client.CallOption) (*customers.UnbanResponse, error)
 	unbanMutex       sync.RWMutex
 	unbanArgsForCall []struct {
@@ -769,6 +784,72 @@ func (fake *FakeCustomersService) ReadReturnsOnCall(i int, result1 *customers.Re
 	}
 	fake.readReturnsOnCall[i] = struct {
 		result1 *customers.ReadResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ReadErasure(arg1 context.Context, arg2 *customers.ReadErasureRequest, arg3 ...client.CallOption) (*customers.ReadErasureResponse, error) {
+	fake.readErasureMutex.Lock()
+	ret, specificReturn := fake.readErasureReturnsOnCall[len(fake.readErasureArgsForCall)]
+	fake.readErasureArgsForCall = append(fake.readErasureArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.ReadErasureRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ReadErasureStub
+	fakeReturns := fake.readErasureReturns
+	fake.recordInvocation("ReadErasure", []interface{}{arg1, arg2, arg3})
+	fake.readErasureMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) ReadErasureCallCount() int {
+	fake.readErasureMutex.RLock()
+	defer fake.readErasureMutex.RUnlock()
+	return len(fake.readErasureArgsForCall)
+}
+
+func (fake *FakeCustomersService) ReadErasureCalls(stub func(context.Context, *customers.ReadErasureRequest, ...client.CallOption) (*customers.ReadErasureResponse, error)) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = stub
+}
+
+func (fake *FakeCustomersService) ReadErasureArgsForCall(i int) (context.Context, *customers.ReadErasureRequest, []client.CallOption) {
+	fake.readErasureMutex.RLock()
+	defer fake.readErasureMutex.RUnlock()
+	argsForCall := fake.readErasureArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) ReadErasureReturns(result1 *customers.ReadErasureResponse, result2 error) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = nil
+	fake.readErasureReturns = struct {
+		result1 *customers.ReadErasureResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ReadErasureReturnsOnCall(i int, result1 *customers.ReadErasureResponse, result2 error) {
+	fake.readErasureMutex.Lock()
+	defer fake.readErasureMutex.Unlock()
+	fake.ReadErasureStub = nil
+	if fake.readErasureReturnsOnCall == nil {
+		fake.readErasureReturnsOnCall = make(map[int]struct {
+			result1 *customers.ReadErasureResponse
+			result2 error
+		})
+	}
+	fake.readErasureReturnsOnCall[i] = struct {
+		result1 *customers.ReadErasureResponse
 		result2 error
 	}{result1, result2}
 }

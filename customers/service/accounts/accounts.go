@@ -22,8 +22,9 @@ import (
 
 // Config is what New needs.
 type Config struct {
-	// Auth and Sessions are clients of the auth service.
+	// Auth, Accounts and Sessions are clients of the auth service.
 	Auth     pb.AuthService
+	Accounts pb.AccountsService
 	Sessions sessions.SessionsService
 	// Inspect tells whose an access token is, as auth.InspectShared does.
 	Inspect auth.Inspect
@@ -34,6 +35,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Auth == nil:
 		return stderrors.New("accounts: a client of Auth is missing")
+	case c.Accounts == nil:
+		return stderrors.New("accounts: a client of Accounts is missing")
 	case c.Sessions == nil:
 		return stderrors.New("accounts: a client of Sessions is missing")
 	case c.Inspect == nil:
@@ -113,6 +116,12 @@ func (a *Accounts) SetBlocked(ctx context.Context, account string, blocked bool)
 		_, err = a.config.Sessions.Unblock(ctx, &sessions.UnblockRequest{Account: account}, client.WithAuthToken())
 	}
 	return err == nil, unlessMissing(err)
+}
+
+// Delete deletes an account.
+func (a *Accounts) Delete(ctx context.Context, account string) error {
+	_, err := a.config.Accounts.Delete(ctx, &pb.DeleteAccountRequest{Id: account}, client.WithAuthToken())
+	return unlessMissing(err)
 }
 
 // unlessMissing is the error of a call about an account that need not exist.

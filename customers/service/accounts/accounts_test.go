@@ -28,6 +28,7 @@ const jane = "0190f8b0-0000-7000-8000-000000000000"
 type stage struct {
 	*accounts.Accounts
 	auth     *authfakes.FakeAuthService
+	known    *authfakes.FakeAccountsService
 	sessions *fakes.FakeSessionsService
 	// owner is whose every access token is.
 	owner *microauth.Account
@@ -35,11 +36,11 @@ type stage struct {
 
 func setup(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{auth: &authfakes.FakeAuthService{}, sessions: &fakes.FakeSessionsService{}, owner: &microauth.Account{
+	s := &stage{auth: &authfakes.FakeAuthService{}, known: &authfakes.FakeAccountsService{}, sessions: &fakes.FakeSessionsService{}, owner: &microauth.Account{
 		ID: jane, Type: "customer", Issuer: "micro", Metadata: map[string]string{token.SessionKey: "session"},
 	}}
 	var err error
-	s.Accounts, err = accounts.New(accounts.Config{Auth: s.auth, Sessions: s.sessions, Inspect: func(text string) (*microauth.Account, error) {
+	s.Accounts, err = accounts.New(accounts.Config{Auth: s.auth, Accounts: s.known, Sessions: s.sessions, Inspect: func(text string) (*microauth.Account, error) {
 		if text != "access" {
 			return nil, microauth.ErrInvalidToken
 		}
@@ -70,8 +71,12 @@ func TestConfig(t *testing.T) {
 	_, err := accounts.New(accounts.Config{})
 	require.EqualError(t, err, "accounts: a client of Auth is missing")
 	_, err = accounts.New(accounts.Config{Auth: &authfakes.FakeAuthService{}})
+	require.EqualError(t, err, "accounts: a client of Accounts is missing")
+	_, err = accounts.New(accounts.Config{Auth: &authfakes.FakeAuthService{}, Accounts: &authfakes.FakeAccountsService{}})
 	require.EqualError(t, err, "accounts: a client of Sessions is missing")
-	_, err = accounts.New(accounts.Config{Auth: &authfakes.FakeAuthService{}, Sessions: &fakes.FakeSessionsService{}})
+	_, err = accounts.New(accounts.Config{
+		Auth: &authfakes.FakeAuthService{}, Accounts: &authfakes.FakeAccountsService{}, Sessions: &fakes.FakeSessionsService{},
+	})
 	require.EqualError(t, err, "accounts: what inspects tokens is missing")
 }
 
@@ -206,4 +211,18 @@ func TestSetBlockedTellsWhetherThereIsAnAccount(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, exists)
 	}
+}
+
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.NoError(t, s.Delete(t.Context(), jane))
+	_, req, opts := s.known.DeleteArgsForCall(0)
+	assert.Equal(t, jane, req.Id)
+	requireOwnToken(t, opts)
+
+	s.known.DeleteReturns(nil, microerrors.NotFound("auth", "no such account"))
+	require.NoError(t, s.Delete(t.Context(), jane), "there is none, which is as good")
+	s.known.DeleteReturns(nil, microerrors.Timeout("auth", "away"))
+	require.Equal(t, errors.KindUnavailable, errors.KindOf(s.Delete(t.Context(), jane)))
 }

@@ -35,7 +35,7 @@ const (
 	EventType_EventTypeCreated EventType = 1
 	// Something of what is known of the customer was changed.
 	EventType_EventTypeUpdated EventType = 2
-	// The customer was made inactive, which can be undone for 30 days.
+	// The customer was made inactive, which can be undone for 30 days, or is erased for good.
 	EventType_EventTypeDeleted EventType = 3
 	// The customer's address was proven.
 	EventType_EventTypeVerified EventType = 4
@@ -574,9 +574,12 @@ func (x *Updated) GetFields() []string {
 	return nil
 }
 
-// Deleted has nothing that the customer does not have.
+// Deleted says whether the deletion can be undone.
 type Deleted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the customer is erased for good, so that whoever has anything of them erases it, too. The customer of the event then
+	// has the id, the status and the address, by which those find what they have who know addresses only, and nothing else.
+	Erased        bool `protobuf:"varint,1,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +612,13 @@ func (x *Deleted) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
 func (*Deleted) Descriptor() ([]byte, []int) {
 	return file_pkg_events_proto_customers_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Deleted) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 // Verified has nothing that the customer does not have.
@@ -1353,8 +1363,9 @@ const file_pkg_events_proto_customers_events_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\t\n" +
 	"\aCreated\"!\n" +
 	"\aUpdated\x12\x16\n" +
-	"\x06fields\x18\x01 \x03(\tR\x06fields\"\t\n" +
-	"\aDeleted\"\n" +
+	"\x06fields\x18\x01 \x03(\tR\x06fields\"!\n" +
+	"\aDeleted\x12\x16\n" +
+	"\x06erased\x18\x01 \x01(\bR\x06erased\"\n" +
 	"\n" +
 	"\bVerified\" \n" +
 	"\x06Banned\x12\x16\n" +
