@@ -21,8 +21,11 @@ type Core interface {
 	Activate(ctx context.Context, id string) (service.Customer, error)
 	Ban(ctx context.Context, ref service.Ref, reason string) (service.Customer, error)
 	Unban(ctx context.Context, ref service.Ref) (service.Customer, error)
+	Undelete(ctx context.Context, id string) (service.Customer, error)
 	Login(ctx context.Context, given service.Credentials) (service.Token, error)
 	Logout(ctx context.Context, e service.Ending) error
+	Sessions(ctx context.Context, customerID string) ([]service.LogIn, error)
+	RevokeSession(ctx context.Context, customerID, sessionID string) error
 }
 
 // Config is what New needs.

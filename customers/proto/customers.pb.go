@@ -579,6 +579,107 @@ func (x *UpdateResponse) GetCustomer() *Customer {
 	return nil
 }
 
+// UpdateNameRequest names a customer anew.
+type UpdateNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the customer wants to be called: at most 256 characters. May be empty.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateNameRequest) Reset() {
+	*x = UpdateNameRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateNameRequest) ProtoMessage() {}
+
+func (x *UpdateNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateNameRequest.ProtoReflect.Descriptor instead.
+func (*UpdateNameRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateNameRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateNameRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// UpdateNameResponse has the customer.
+type UpdateNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateNameResponse) Reset() {
+	*x = UpdateNameResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateNameResponse) ProtoMessage() {}
+
+func (x *UpdateNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateNameResponse.ProtoReflect.Descriptor instead.
+func (*UpdateNameResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateNameResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
 // DeleteRequest names a customer by exactly one of its fields.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,7 +693,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +705,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +718,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{9}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -643,7 +744,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +756,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +769,99 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+}
+
+// UndeleteRequest names a customer.
+type UndeleteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteRequest) Reset() {
+	*x = UndeleteRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteRequest) ProtoMessage() {}
+
+func (x *UndeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UndeleteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// UndeleteResponse has the customer.
+type UndeleteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteResponse) Reset() {
+	*x = UndeleteResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteResponse) ProtoMessage() {}
+
+func (x *UndeleteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteResponse.ProtoReflect.Descriptor instead.
+func (*UndeleteResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UndeleteResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
 }
 
 // MarkVerifiedRequest names a customer by exactly one of its fields.
@@ -684,7 +877,7 @@ type MarkVerifiedRequest struct {
 
 func (x *MarkVerifiedRequest) Reset() {
 	*x = MarkVerifiedRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +889,7 @@ func (x *MarkVerifiedRequest) String() string {
 func (*MarkVerifiedRequest) ProtoMessage() {}
 
 func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +902,7 @@ func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedRequest.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MarkVerifiedRequest) GetId() string {
@@ -737,7 +930,7 @@ type MarkVerifiedResponse struct {
 
 func (x *MarkVerifiedResponse) Reset() {
 	*x = MarkVerifiedResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +942,7 @@ func (x *MarkVerifiedResponse) String() string {
 func (*MarkVerifiedResponse) ProtoMessage() {}
 
 func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +955,7 @@ func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedResponse.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MarkVerifiedResponse) GetCustomer() *Customer {
@@ -783,7 +976,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +988,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1001,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ActivateRequest) GetId() string {
@@ -829,7 +1022,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1034,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1047,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ActivateResponse) GetCustomer() *Customer {
@@ -879,7 +1072,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1084,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1097,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BanRequest) GetId() string {
@@ -939,7 +1132,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1144,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1157,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BanResponse) GetCustomer() *Customer {
@@ -987,7 +1180,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1192,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1205,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnbanRequest) GetId() string {
@@ -1040,7 +1233,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1245,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1258,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UnbanResponse) GetCustomer() *Customer {
@@ -1090,7 +1283,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1295,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1308,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoginRequest) GetEmail() string {
@@ -1150,7 +1343,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1355,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1368,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoginResponse) GetToken() *Token {
@@ -1200,7 +1393,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1405,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1418,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Token) GetAccessToken() string {
@@ -1260,7 +1453,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1465,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1478,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogoutRequest) GetCustomerId() string {
@@ -1304,7 +1497,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1509,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1522,264 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+}
+
+// Session is one log-in of a customer.
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Given by the platform, and never changes: at most 64 bytes. Not secret: nobody is let in by it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When the customer logged in, in seconds since 1970-01-01 UTC.
+	Created int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	// When it last gave out an access token, in seconds since 1970-01-01 UTC.
+	LastUsed int64 `protobuf:"varint,3,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	// When it ends by itself, in seconds since 1970-01-01 UTC: 30 days after the customer logged in.
+	Expires       int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Session) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Session) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Session) GetLastUsed() int64 {
+	if x != nil {
+		return x.LastUsed
+	}
+	return 0
+}
+
+func (x *Session) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+// ListSessionsRequest names a customer.
+type ListSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListSessionsRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// ListSessionsResponse has the sessions.
+type ListSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions, at most 100.
+	Sessions      []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// RevokeSessionRequest names a session of a customer.
+type RevokeSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's id, as ListSessions has it. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionRequest) Reset() {
+	*x = RevokeSessionRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionRequest) ProtoMessage() {}
+
+func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
+func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RevokeSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeSessionRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// RevokeSessionResponse is empty.
+type RevokeSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionResponse) Reset() {
+	*x = RevokeSessionResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionResponse) ProtoMessage() {}
+
+func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
+func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
 }
 
 // Key is a key as it is shown: without what it is called with.
@@ -1353,7 +1803,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1815,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1828,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Key) GetId() string {
@@ -1442,7 +1892,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1904,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1917,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GenerateKeyRequest) GetCustomerId() string {
@@ -1511,7 +1961,7 @@ type GenerateKeyResponse struct {
 
 func (x *GenerateKeyResponse) Reset() {
 	*x = GenerateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1973,7 @@ func (x *GenerateKeyResponse) String() string {
 func (*GenerateKeyResponse) ProtoMessage() {}
 
 func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1986,7 @@ func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyResponse.ProtoReflect.Descriptor instead.
 func (*GenerateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GenerateKeyResponse) GetApiKey() string {
@@ -1564,7 +2014,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +2026,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +2039,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListKeysRequest) GetCustomerId() string {
@@ -1610,7 +2060,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +2072,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +2085,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -1658,7 +2108,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2120,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2133,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -1709,7 +2159,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2171,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2184,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
 }
 
 // VerifyKeyRequest has a key.
@@ -1748,7 +2198,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +2210,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +2223,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -1800,7 +2250,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2262,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2275,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *VerifyKeyResponse) GetCustomerId() string {
@@ -1901,11 +2351,20 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"A\n" +
 	"\x0eUpdateResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"7\n" +
+	"\x11UpdateNameRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
+	"\x12UpdateNameResponse\x12/\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"5\n" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"\x10\n" +
-	"\x0eDeleteResponse\";\n" +
+	"\x0eDeleteResponse\"!\n" +
+	"\x0fUndeleteRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"C\n" +
+	"\x10UndeleteResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\";\n" +
 	"\x13MarkVerifiedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"G\n" +
@@ -1940,7 +2399,22 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rLogoutRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\"\x10\n" +
-	"\x0eLogoutResponse\"\xa0\x01\n" +
+	"\x0eLogoutResponse\"j\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x1b\n" +
+	"\tlast_used\x18\x03 \x01(\x03R\blastUsed\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\"6\n" +
+	"\x13ListSessionsRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"F\n" +
+	"\x14ListSessionsResponse\x12.\n" +
+	"\bsessions\x18\x01 \x03(\v2\x12.customers.SessionR\bsessions\"G\n" +
+	"\x14RevokeSessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"\x17\n" +
+	"\x15RevokeSessionResponse\"\xa0\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -1979,7 +2453,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xeb\x06\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xe1\t\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
@@ -1988,9 +2462,14 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x12\x05email\x1a\x06signup\x90\x02\x01\x12B\n" +
 	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12R\n" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer.id\x12P\n" +
+	"\vcustomer.id\x12U\n" +
+	"\n" +
+	"UpdateName\x12\x1c.customers.UpdateNameRequest\x1a\x1d.customers.UpdateNameResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12P\n" +
 	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
-	"\x02id\x12\x05email\x12_\n" +
+	"\x02id\x12\x05email\x12K\n" +
+	"\bUndelete\x12\x1a.customers.UndeleteRequest\x1a\x1b.customers.UndeleteResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12_\n" +
 	"\fMarkVerified\x12\x1e.customers.MarkVerifiedRequest\x1a\x1f.customers.MarkVerifiedResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
 	"\x06signup\x12S\n" +
@@ -2002,6 +2481,10 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x05Login\x12\x17.customers.LoginRequest\x1a\x18.customers.LoginResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12R\n" +
 	"\x06Logout\x12\x18.customers.LogoutRequest\x1a\x19.customers.LogoutResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12g\n" +
+	"\fListSessions\x12\x1e.customers.ListSessionsRequest\x1a\x1f.customers.ListSessionsResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01\x12g\n" +
+	"\rRevokeSession\x12\x1f.customers.RevokeSessionRequest\x1a .customers.RevokeSessionResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id2\xff\x02\n" +
 	"\x04Keys\x12a\n" +
 	"\vGenerateKey\x12\x1d.customers.GenerateKeyRequest\x1a\x1e.customers.GenerateKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
@@ -2025,7 +2508,7 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_customers_proto_customers_proto_goTypes = []any{
 	(*Customer)(nil),              // 0: customers.Customer
 	(*CreateRequest)(nil),         // 1: customers.CreateRequest
@@ -2036,84 +2519,104 @@ var file_customers_proto_customers_proto_goTypes = []any{
 	(*ListResponse)(nil),          // 6: customers.ListResponse
 	(*UpdateRequest)(nil),         // 7: customers.UpdateRequest
 	(*UpdateResponse)(nil),        // 8: customers.UpdateResponse
-	(*DeleteRequest)(nil),         // 9: customers.DeleteRequest
-	(*DeleteResponse)(nil),        // 10: customers.DeleteResponse
-	(*MarkVerifiedRequest)(nil),   // 11: customers.MarkVerifiedRequest
-	(*MarkVerifiedResponse)(nil),  // 12: customers.MarkVerifiedResponse
-	(*ActivateRequest)(nil),       // 13: customers.ActivateRequest
-	(*ActivateResponse)(nil),      // 14: customers.ActivateResponse
-	(*BanRequest)(nil),            // 15: customers.BanRequest
-	(*BanResponse)(nil),           // 16: customers.BanResponse
-	(*UnbanRequest)(nil),          // 17: customers.UnbanRequest
-	(*UnbanResponse)(nil),         // 18: customers.UnbanResponse
-	(*LoginRequest)(nil),          // 19: customers.LoginRequest
-	(*LoginResponse)(nil),         // 20: customers.LoginResponse
-	(*Token)(nil),                 // 21: customers.Token
-	(*LogoutRequest)(nil),         // 22: customers.LogoutRequest
-	(*LogoutResponse)(nil),        // 23: customers.LogoutResponse
-	(*Key)(nil),                   // 24: customers.Key
-	(*GenerateKeyRequest)(nil),    // 25: customers.GenerateKeyRequest
-	(*GenerateKeyResponse)(nil),   // 26: customers.GenerateKeyResponse
-	(*ListKeysRequest)(nil),       // 27: customers.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 28: customers.ListKeysResponse
-	(*RevokeKeyRequest)(nil),      // 29: customers.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),     // 30: customers.RevokeKeyResponse
-	(*VerifyKeyRequest)(nil),      // 31: customers.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 32: customers.VerifyKeyResponse
-	nil,                           // 33: customers.Customer.MetaEntry
-	nil,                           // 34: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 35: google.protobuf.FieldMask
+	(*UpdateNameRequest)(nil),     // 9: customers.UpdateNameRequest
+	(*UpdateNameResponse)(nil),    // 10: customers.UpdateNameResponse
+	(*DeleteRequest)(nil),         // 11: customers.DeleteRequest
+	(*DeleteResponse)(nil),        // 12: customers.DeleteResponse
+	(*UndeleteRequest)(nil),       // 13: customers.UndeleteRequest
+	(*UndeleteResponse)(nil),      // 14: customers.UndeleteResponse
+	(*MarkVerifiedRequest)(nil),   // 15: customers.MarkVerifiedRequest
+	(*MarkVerifiedResponse)(nil),  // 16: customers.MarkVerifiedResponse
+	(*ActivateRequest)(nil),       // 17: customers.ActivateRequest
+	(*ActivateResponse)(nil),      // 18: customers.ActivateResponse
+	(*BanRequest)(nil),            // 19: customers.BanRequest
+	(*BanResponse)(nil),           // 20: customers.BanResponse
+	(*UnbanRequest)(nil),          // 21: customers.UnbanRequest
+	(*UnbanResponse)(nil),         // 22: customers.UnbanResponse
+	(*LoginRequest)(nil),          // 23: customers.LoginRequest
+	(*LoginResponse)(nil),         // 24: customers.LoginResponse
+	(*Token)(nil),                 // 25: customers.Token
+	(*LogoutRequest)(nil),         // 26: customers.LogoutRequest
+	(*LogoutResponse)(nil),        // 27: customers.LogoutResponse
+	(*Session)(nil),               // 28: customers.Session
+	(*ListSessionsRequest)(nil),   // 29: customers.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 30: customers.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),  // 31: customers.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil), // 32: customers.RevokeSessionResponse
+	(*Key)(nil),                   // 33: customers.Key
+	(*GenerateKeyRequest)(nil),    // 34: customers.GenerateKeyRequest
+	(*GenerateKeyResponse)(nil),   // 35: customers.GenerateKeyResponse
+	(*ListKeysRequest)(nil),       // 36: customers.ListKeysRequest
+	(*ListKeysResponse)(nil),      // 37: customers.ListKeysResponse
+	(*RevokeKeyRequest)(nil),      // 38: customers.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),     // 39: customers.RevokeKeyResponse
+	(*VerifyKeyRequest)(nil),      // 40: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),     // 41: customers.VerifyKeyResponse
+	nil,                           // 42: customers.Customer.MetaEntry
+	nil,                           // 43: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil), // 44: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	33, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	34, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	42, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	43, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	35, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	44, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
-	0,  // 8: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
-	0,  // 9: customers.ActivateResponse.customer:type_name -> customers.Customer
-	0,  // 10: customers.BanResponse.customer:type_name -> customers.Customer
-	0,  // 11: customers.UnbanResponse.customer:type_name -> customers.Customer
-	21, // 12: customers.LoginResponse.token:type_name -> customers.Token
-	24, // 13: customers.ListKeysResponse.keys:type_name -> customers.Key
-	1,  // 14: customers.Customers.Create:input_type -> customers.CreateRequest
-	3,  // 15: customers.Customers.Read:input_type -> customers.ReadRequest
-	5,  // 16: customers.Customers.List:input_type -> customers.ListRequest
-	7,  // 17: customers.Customers.Update:input_type -> customers.UpdateRequest
-	9,  // 18: customers.Customers.Delete:input_type -> customers.DeleteRequest
-	11, // 19: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
-	13, // 20: customers.Customers.Activate:input_type -> customers.ActivateRequest
-	15, // 21: customers.Customers.Ban:input_type -> customers.BanRequest
-	17, // 22: customers.Customers.Unban:input_type -> customers.UnbanRequest
-	19, // 23: customers.Customers.Login:input_type -> customers.LoginRequest
-	22, // 24: customers.Customers.Logout:input_type -> customers.LogoutRequest
-	25, // 25: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
-	27, // 26: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
-	29, // 27: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
-	31, // 28: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
-	2,  // 29: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 30: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 31: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 32: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 33: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	12, // 34: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
-	14, // 35: customers.Customers.Activate:output_type -> customers.ActivateResponse
-	16, // 36: customers.Customers.Ban:output_type -> customers.BanResponse
-	18, // 37: customers.Customers.Unban:output_type -> customers.UnbanResponse
-	20, // 38: customers.Customers.Login:output_type -> customers.LoginResponse
-	23, // 39: customers.Customers.Logout:output_type -> customers.LogoutResponse
-	26, // 40: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
-	28, // 41: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
-	30, // 42: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
-	32, // 43: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
-	29, // [29:44] is the sub-list for method output_type
-	14, // [14:29] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	0,  // 8: customers.UpdateNameResponse.customer:type_name -> customers.Customer
+	0,  // 9: customers.UndeleteResponse.customer:type_name -> customers.Customer
+	0,  // 10: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
+	0,  // 11: customers.ActivateResponse.customer:type_name -> customers.Customer
+	0,  // 12: customers.BanResponse.customer:type_name -> customers.Customer
+	0,  // 13: customers.UnbanResponse.customer:type_name -> customers.Customer
+	25, // 14: customers.LoginResponse.token:type_name -> customers.Token
+	28, // 15: customers.ListSessionsResponse.sessions:type_name -> customers.Session
+	33, // 16: customers.ListKeysResponse.keys:type_name -> customers.Key
+	1,  // 17: customers.Customers.Create:input_type -> customers.CreateRequest
+	3,  // 18: customers.Customers.Read:input_type -> customers.ReadRequest
+	5,  // 19: customers.Customers.List:input_type -> customers.ListRequest
+	7,  // 20: customers.Customers.Update:input_type -> customers.UpdateRequest
+	9,  // 21: customers.Customers.UpdateName:input_type -> customers.UpdateNameRequest
+	11, // 22: customers.Customers.Delete:input_type -> customers.DeleteRequest
+	13, // 23: customers.Customers.Undelete:input_type -> customers.UndeleteRequest
+	15, // 24: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
+	17, // 25: customers.Customers.Activate:input_type -> customers.ActivateRequest
+	19, // 26: customers.Customers.Ban:input_type -> customers.BanRequest
+	21, // 27: customers.Customers.Unban:input_type -> customers.UnbanRequest
+	23, // 28: customers.Customers.Login:input_type -> customers.LoginRequest
+	26, // 29: customers.Customers.Logout:input_type -> customers.LogoutRequest
+	29, // 30: customers.Customers.ListSessions:input_type -> customers.ListSessionsRequest
+	31, // 31: customers.Customers.RevokeSession:input_type -> customers.RevokeSessionRequest
+	34, // 32: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
+	36, // 33: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
+	38, // 34: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
+	40, // 35: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 36: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 37: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 38: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 39: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 40: customers.Customers.UpdateName:output_type -> customers.UpdateNameResponse
+	12, // 41: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	14, // 42: customers.Customers.Undelete:output_type -> customers.UndeleteResponse
+	16, // 43: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	18, // 44: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	20, // 45: customers.Customers.Ban:output_type -> customers.BanResponse
+	22, // 46: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	24, // 47: customers.Customers.Login:output_type -> customers.LoginResponse
+	27, // 48: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	30, // 49: customers.Customers.ListSessions:output_type -> customers.ListSessionsResponse
+	32, // 50: customers.Customers.RevokeSession:output_type -> customers.RevokeSessionResponse
+	35, // 51: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	37, // 52: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	39, // 53: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	41, // 54: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	36, // [36:55] is the sub-list for method output_type
+	17, // [17:36] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_customers_proto_customers_proto_init() }
@@ -2127,7 +2630,7 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -37,6 +37,8 @@ type Customer struct {
 	Version int64             // 1, and one more with each change
 
 	beforeBan Status // what a banned customer was; empty for others, but for one who was deleted while banned
+	// beforeDelete is what a deleted customer was; empty for others.
+	beforeDelete Status
 }
 
 // Ref names a customer by exactly one of its fields.

@@ -133,6 +133,33 @@ type FakeCore struct {
 		result1 service.Customer
 		result2 error
 	}
+	RevokeSessionStub        func(context.Context, string, string) error
+	revokeSessionMutex       sync.RWMutex
+	revokeSessionArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	revokeSessionReturns struct {
+		result1 error
+	}
+	revokeSessionReturnsOnCall map[int]struct {
+		result1 error
+	}
+	SessionsStub        func(context.Context, string) ([]service.LogIn, error)
+	sessionsMutex       sync.RWMutex
+	sessionsArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	sessionsReturns struct {
+		result1 []service.LogIn
+		result2 error
+	}
+	sessionsReturnsOnCall map[int]struct {
+		result1 []service.LogIn
+		result2 error
+	}
 	UnbanStub        func(context.Context, service.Ref) (service.Customer, error)
 	unbanMutex       sync.RWMutex
 	unbanArgsForCall []struct {
@@ -144,6 +171,20 @@ type FakeCore struct {
 		result2 error
 	}
 	unbanReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
+	UndeleteStub        func(context.Context, string) (service.Customer, error)
+	undeleteMutex       sync.RWMutex
+	undeleteArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	undeleteReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	undeleteReturnsOnCall map[int]struct {
 		result1 service.Customer
 		result2 error
 	}
@@ -745,6 +786,134 @@ func (fake *FakeCore) ReadReturnsOnCall(i int, result1 service.Customer, result2
 	}{result1, result2}
 }
 
+func (fake *FakeCore) RevokeSession(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.revokeSessionMutex.Lock()
+	ret, specificReturn := fake.revokeSessionReturnsOnCall[len(fake.revokeSessionArgsForCall)]
+	fake.revokeSessionArgsForCall = append(fake.revokeSessionArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.RevokeSessionStub
+	fakeReturns := fake.revokeSessionReturns
+	fake.recordInvocation("RevokeSession", []interface{}{arg1, arg2, arg3})
+	fake.revokeSessionMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) RevokeSessionCallCount() int {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	return len(fake.revokeSessionArgsForCall)
+}
+
+func (fake *FakeCore) RevokeSessionCalls(stub func(context.Context, string, string) error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = stub
+}
+
+func (fake *FakeCore) RevokeSessionArgsForCall(i int) (context.Context, string, string) {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	argsForCall := fake.revokeSessionArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) RevokeSessionReturns(result1 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	fake.revokeSessionReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RevokeSessionReturnsOnCall(i int, result1 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	if fake.revokeSessionReturnsOnCall == nil {
+		fake.revokeSessionReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.revokeSessionReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) Sessions(arg1 context.Context, arg2 string) ([]service.LogIn, error) {
+	fake.sessionsMutex.Lock()
+	ret, specificReturn := fake.sessionsReturnsOnCall[len(fake.sessionsArgsForCall)]
+	fake.sessionsArgsForCall = append(fake.sessionsArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.SessionsStub
+	fakeReturns := fake.sessionsReturns
+	fake.recordInvocation("Sessions", []interface{}{arg1, arg2})
+	fake.sessionsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) SessionsCallCount() int {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	return len(fake.sessionsArgsForCall)
+}
+
+func (fake *FakeCore) SessionsCalls(stub func(context.Context, string) ([]service.LogIn, error)) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = stub
+}
+
+func (fake *FakeCore) SessionsArgsForCall(i int) (context.Context, string) {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	argsForCall := fake.sessionsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SessionsReturns(result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	fake.sessionsReturns = struct {
+		result1 []service.LogIn
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SessionsReturnsOnCall(i int, result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	if fake.sessionsReturnsOnCall == nil {
+		fake.sessionsReturnsOnCall = make(map[int]struct {
+			result1 []service.LogIn
+			result2 error
+		})
+	}
+	fake.sessionsReturnsOnCall[i] = struct {
+		result1 []service.LogIn
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCore) Unban(arg1 context.Context, arg2 service.Ref) (service.Customer, error) {
 	fake.unbanMutex.Lock()
 	ret, specificReturn := fake.unbanReturnsOnCall[len(fake.unbanArgsForCall)]
@@ -805,6 +974,71 @@ func (fake *FakeCore) UnbanReturnsOnCall(i int, result1 service.Customer, result
 		})
 	}
 	fake.unbanReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Undelete(arg1 context.Context, arg2 string) (service.Customer, error) {
+	fake.undeleteMutex.Lock()
+	ret, specificReturn := fake.undeleteReturnsOnCall[len(fake.undeleteArgsForCall)]
+	fake.undeleteArgsForCall = append(fake.undeleteArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.UndeleteStub
+	fakeReturns := fake.undeleteReturns
+	fake.recordInvocation("Undelete", []interface{}{arg1, arg2})
+	fake.undeleteMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) UndeleteCallCount() int {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	return len(fake.undeleteArgsForCall)
+}
+
+func (fake *FakeCore) UndeleteCalls(stub func(context.Context, string) (service.Customer, error)) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = stub
+}
+
+func (fake *FakeCore) UndeleteArgsForCall(i int) (context.Context, string) {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	argsForCall := fake.undeleteArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) UndeleteReturns(result1 service.Customer, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	fake.undeleteReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) UndeleteReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	if fake.undeleteReturnsOnCall == nil {
+		fake.undeleteReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.undeleteReturnsOnCall[i] = struct {
 		result1 service.Customer
 		result2 error
 	}{result1, result2}
