@@ -353,12 +353,16 @@ type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many customers a page has at most: 1 to 100; 0 means 25.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the page before, with the same status and query; empty for the first page.
+	// The next_page_token of the page before, with the same status, query and times; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only customers of this status; empty for all.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Only customers whose address or name begins with this, in any case: at most 256 characters; empty for all.
-	Query         string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// Only customers who were created at this time or later, in seconds since 1970-01-01 UTC, at most the year 9999; 0 for all.
+	CreatedFrom int64 `protobuf:"varint,5,opt,name=created_from,json=createdFrom,proto3" json:"created_from,omitempty"`
+	// Only customers who were created before this time, which is later than created_from; 0 for all.
+	CreatedTo     int64 `protobuf:"varint,6,opt,name=created_to,json=createdTo,proto3" json:"created_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +423,20 @@ func (x *ListRequest) GetQuery() string {
 		return x.Query
 	}
 	return ""
+}
+
+func (x *ListRequest) GetCreatedFrom() int64 {
+	if x != nil {
+		return x.CreatedFrom
+	}
+	return 0
+}
+
+func (x *ListRequest) GetCreatedTo() int64 {
+	if x != nil {
+		return x.CreatedTo
+	}
+	return 0
 }
 
 // ListResponse is one page of customers.
@@ -2336,13 +2354,16 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"?\n" +
 	"\fReadResponse\x12/\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"w\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"\xb9\x01\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06status\x18\x03 \x01(\tR\x06status\x12\x14\n" +
-	"\x05query\x18\x04 \x01(\tR\x05query\"i\n" +
+	"\x05query\x18\x04 \x01(\tR\x05query\x12!\n" +
+	"\fcreated_from\x18\x05 \x01(\x03R\vcreatedFrom\x12\x1d\n" +
+	"\n" +
+	"created_to\x18\x06 \x01(\x03R\tcreatedTo\"i\n" +
 	"\fListResponse\x121\n" +
 	"\tcustomers\x18\x01 \x03(\v2\x13.customers.CustomerR\tcustomers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
