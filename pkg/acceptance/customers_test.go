@@ -11,12 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	customers "github.com/m3o/backend/customers/proto"
 	"github.com/m3o/backend/pkg/acceptance/client"
-	"github.com/m3o/backend/pkg/auth/token"
 )
 
 // password is that of every member.
@@ -142,9 +140,6 @@ func TestSessions(t *testing.T) {
 	p := boot(t, "customers")
 	p.member(t, "jane@example.com")
 	p.member(t, "joe@example.com")
-	_, kept, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
-	_, lost, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
-	_, joes, _ := logIn(t, p.Client, byPassword("joe@example.com", password))
 	rpc := func(token string) customers.CustomersService {
 		return customers.NewCustomersService("customers", p.RPC(token))
 	}
@@ -153,9 +148,16 @@ func TestSessions(t *testing.T) {
 		require.NoError(t, err)
 		return rsp.Sessions
 	}
+	_, kept, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
+	first := list(kept.Access)[0].Id
+	_, lost, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
+	_, joes, _ := logIn(t, p.Client, byPassword("joe@example.com", password))
 	require.Len(t, list(kept.Access), 2)
 	require.Len(t, list(joes.Access), 1)
-	known := sessionOf(t, lost.Access)
+	known := list(lost.Access)[0].Id
+	if known == first {
+		known = list(lost.Access)[1].Id
+	}
 	_, err := rpc(joes.Access).RevokeSession(t.Context(), &customers.RevokeSessionRequest{Id: known})
 	require.NoError(t, err)
 	require.Len(t, list(kept.Access), 2, "it is not joe's")
@@ -166,18 +168,6 @@ func TestSessions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, code, answer)
 	code, _, answer = logIn(t, p.Client, byRefresh(kept.Refresh))
 	require.Equal(t, http.StatusOK, code, answer)
-}
-
-// sessionOf is the session that an access token says it is of.
-func sessionOf(t *testing.T, access string) string {
-	t.Helper()
-	claims := jwt.MapClaims{}
-	_, _, err := jwt.NewParser().ParseUnverified(access, claims)
-	require.NoError(t, err)
-	metadata, _ := claims["metadata"].(map[string]any)
-	session, _ := metadata[token.SessionKey].(string)
-	require.NotEmpty(t, session)
-	return session
 }
 
 // Nobody learns from Login who is a customer: neither at the first attempt nor when there were too many, which are counted
