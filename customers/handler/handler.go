@@ -16,6 +16,8 @@ type Core interface {
 	Read(ctx context.Context, ref service.Ref) (service.Customer, error)
 	List(ctx context.Context, q service.ListQuery) (service.Page, error)
 	Update(ctx context.Context, change service.Change) (service.Customer, error)
+	RequestEmailChange(ctx context.Context, customerID, email string) error
+	ConfirmEmailChange(ctx context.Context, customerID, token string) (service.Customer, error)
 	Delete(ctx context.Context, ref service.Ref) error
 	MarkVerified(ctx context.Context, ref service.Ref) (service.Customer, error)
 	Activate(ctx context.Context, id string) (service.Customer, error)

@@ -53,7 +53,8 @@ func (e *edge) calls() int {
 	return e.core.CreateCallCount() + e.core.ReadCallCount() + e.core.ListCallCount() + e.core.UpdateCallCount() +
 		e.core.DeleteCallCount() + e.core.MarkVerifiedCallCount() + e.core.ActivateCallCount() + e.core.BanCallCount() +
 		e.core.UnbanCallCount() + e.core.LoginCallCount() + e.core.LogoutCallCount() +
-		e.core.UndeleteCallCount() + e.core.SessionsCallCount() + e.core.RevokeSessionCallCount()
+		e.core.UndeleteCallCount() + e.core.SessionsCallCount() + e.core.RevokeSessionCallCount() +
+		e.core.RequestEmailChangeCallCount() + e.core.ConfirmEmailChangeCallCount()
 }
 
 func TestConfig(t *testing.T) {
@@ -153,6 +154,8 @@ func TestErrorsOfTheCore(t *testing.T) {
 			e.core.UndeleteReturns(service.Customer{}, tc.err)
 			e.core.SessionsReturns(nil, tc.err)
 			e.core.RevokeSessionReturns(tc.err)
+			e.core.RequestEmailChangeReturns(tc.err)
+			e.core.ConfirmEmailChangeReturns(service.Customer{}, tc.err)
 
 			_, err := e.Create(t.Context(), &pb.CreateRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Create", tc.detail)
@@ -174,6 +177,10 @@ func TestErrorsOfTheCore(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Login", tc.detail)
 			_, err = e.Logout(t.Context(), &pb.LogoutRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Logout", tc.detail)
+			_, err = e.RequestEmailChange(t.Context(), &pb.RequestEmailChangeRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.RequestEmailChange", tc.detail)
+			_, err = e.ConfirmEmailChange(t.Context(), &pb.ConfirmEmailChangeRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.ConfirmEmailChange", tc.detail)
 			_, err = e.UpdateName(t.Context(), &pb.UpdateNameRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.UpdateName", tc.detail)
 			_, err = e.Undelete(t.Context(), &pb.UndeleteRequest{})
@@ -187,7 +194,7 @@ func TestErrorsOfTheCore(t *testing.T) {
 				tc.detail = `customer\.` + tc.detail // the core does not know in which message a field is
 			}
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Update", tc.detail)
-			assert.Equal(t, 15, e.calls())
+			assert.Equal(t, 17, e.calls())
 		})
 	}
 }

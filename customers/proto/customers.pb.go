@@ -698,6 +698,199 @@ func (x *UpdateNameResponse) GetCustomer() *Customer {
 	return nil
 }
 
+// RequestEmailChangeRequest names an address to be.
+type RequestEmailChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The new address, as for Create. Required.
+	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestEmailChangeRequest) Reset() {
+	*x = RequestEmailChangeRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestEmailChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestEmailChangeRequest) ProtoMessage() {}
+
+func (x *RequestEmailChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestEmailChangeRequest.ProtoReflect.Descriptor instead.
+func (*RequestEmailChangeRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RequestEmailChangeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RequestEmailChangeRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// RequestEmailChangeResponse is empty.
+type RequestEmailChangeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestEmailChangeResponse) Reset() {
+	*x = RequestEmailChangeResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestEmailChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestEmailChangeResponse) ProtoMessage() {}
+
+func (x *RequestEmailChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestEmailChangeResponse.ProtoReflect.Descriptor instead.
+func (*RequestEmailChangeResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+}
+
+// ConfirmEmailChangeRequest proves an address.
+type ConfirmEmailChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The token: 26 letters and digits, in any case. Required.
+	Token         string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmEmailChangeRequest) Reset() {
+	*x = ConfirmEmailChangeRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmEmailChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmEmailChangeRequest) ProtoMessage() {}
+
+func (x *ConfirmEmailChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmEmailChangeRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmEmailChangeRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConfirmEmailChangeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ConfirmEmailChangeRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+// ConfirmEmailChangeResponse has the customer.
+type ConfirmEmailChangeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmEmailChangeResponse) Reset() {
+	*x = ConfirmEmailChangeResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmEmailChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmEmailChangeResponse) ProtoMessage() {}
+
+func (x *ConfirmEmailChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmEmailChangeResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmEmailChangeResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfirmEmailChangeResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
 // DeleteRequest names a customer by exactly one of its fields.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -711,7 +904,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +916,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +929,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -762,7 +955,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +967,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +980,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
 }
 
 // UndeleteRequest names a customer.
@@ -801,7 +994,7 @@ type UndeleteRequest struct {
 
 func (x *UndeleteRequest) Reset() {
 	*x = UndeleteRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1006,7 @@ func (x *UndeleteRequest) String() string {
 func (*UndeleteRequest) ProtoMessage() {}
 
 func (x *UndeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1019,7 @@ func (x *UndeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UndeleteRequest) GetId() string {
@@ -847,7 +1040,7 @@ type UndeleteResponse struct {
 
 func (x *UndeleteResponse) Reset() {
 	*x = UndeleteResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1052,7 @@ func (x *UndeleteResponse) String() string {
 func (*UndeleteResponse) ProtoMessage() {}
 
 func (x *UndeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1065,7 @@ func (x *UndeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteResponse.ProtoReflect.Descriptor instead.
 func (*UndeleteResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UndeleteResponse) GetCustomer() *Customer {
@@ -895,7 +1088,7 @@ type MarkVerifiedRequest struct {
 
 func (x *MarkVerifiedRequest) Reset() {
 	*x = MarkVerifiedRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1100,7 @@ func (x *MarkVerifiedRequest) String() string {
 func (*MarkVerifiedRequest) ProtoMessage() {}
 
 func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1113,7 @@ func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedRequest.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MarkVerifiedRequest) GetId() string {
@@ -948,7 +1141,7 @@ type MarkVerifiedResponse struct {
 
 func (x *MarkVerifiedResponse) Reset() {
 	*x = MarkVerifiedResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1153,7 @@ func (x *MarkVerifiedResponse) String() string {
 func (*MarkVerifiedResponse) ProtoMessage() {}
 
 func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1166,7 @@ func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedResponse.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MarkVerifiedResponse) GetCustomer() *Customer {
@@ -994,7 +1187,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1199,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1212,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ActivateRequest) GetId() string {
@@ -1040,7 +1233,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1245,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1258,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ActivateResponse) GetCustomer() *Customer {
@@ -1090,7 +1283,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1295,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1308,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BanRequest) GetId() string {
@@ -1150,7 +1343,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1355,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1368,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BanResponse) GetCustomer() *Customer {
@@ -1198,7 +1391,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1403,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1416,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnbanRequest) GetId() string {
@@ -1251,7 +1444,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1456,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1469,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UnbanResponse) GetCustomer() *Customer {
@@ -1301,7 +1494,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1506,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1519,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LoginRequest) GetEmail() string {
@@ -1361,7 +1554,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1566,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1579,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LoginResponse) GetToken() *Token {
@@ -1411,7 +1604,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1616,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1629,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Token) GetAccessToken() string {
@@ -1471,7 +1664,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1676,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1689,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LogoutRequest) GetCustomerId() string {
@@ -1515,7 +1708,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1720,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1733,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
 }
 
 // Session is one log-in of a customer.
@@ -1560,7 +1753,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1765,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1778,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Session) GetId() string {
@@ -1627,7 +1820,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1832,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1845,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListSessionsRequest) GetCustomerId() string {
@@ -1673,7 +1866,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1878,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1891,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -1721,7 +1914,7 @@ type RevokeSessionRequest struct {
 
 func (x *RevokeSessionRequest) Reset() {
 	*x = RevokeSessionRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1926,7 @@ func (x *RevokeSessionRequest) String() string {
 func (*RevokeSessionRequest) ProtoMessage() {}
 
 func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1939,7 @@ func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
 func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RevokeSessionRequest) GetId() string {
@@ -1772,7 +1965,7 @@ type RevokeSessionResponse struct {
 
 func (x *RevokeSessionResponse) Reset() {
 	*x = RevokeSessionResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1977,7 @@ func (x *RevokeSessionResponse) String() string {
 func (*RevokeSessionResponse) ProtoMessage() {}
 
 func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1990,7 @@ func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
 func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
 }
 
 // Key is a key as it is shown: without what it is called with.
@@ -1821,7 +2014,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2026,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2039,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Key) GetId() string {
@@ -1910,7 +2103,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2115,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2128,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GenerateKeyRequest) GetCustomerId() string {
@@ -1979,7 +2172,7 @@ type GenerateKeyResponse struct {
 
 func (x *GenerateKeyResponse) Reset() {
 	*x = GenerateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2184,7 @@ func (x *GenerateKeyResponse) String() string {
 func (*GenerateKeyResponse) ProtoMessage() {}
 
 func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2197,7 @@ func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyResponse.ProtoReflect.Descriptor instead.
 func (*GenerateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GenerateKeyResponse) GetApiKey() string {
@@ -2032,7 +2225,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2237,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2250,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListKeysRequest) GetCustomerId() string {
@@ -2078,7 +2271,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2283,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2296,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2126,7 +2319,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2331,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2344,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -2177,7 +2370,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	mi := &file_customers_proto_customers_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2382,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	mi := &file_customers_proto_customers_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2395,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{43}
 }
 
 // VerifyKeyRequest has a key.
@@ -2216,7 +2409,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[40]
+	mi := &file_customers_proto_customers_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2421,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[40]
+	mi := &file_customers_proto_customers_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2434,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -2268,7 +2461,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[41]
+	mi := &file_customers_proto_customers_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2473,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[41]
+	mi := &file_customers_proto_customers_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2486,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *VerifyKeyResponse) GetCustomerId() string {
@@ -2377,6 +2570,15 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
 	"\x12UpdateNameResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"A\n" +
+	"\x19RequestEmailChangeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"\x1c\n" +
+	"\x1aRequestEmailChangeResponse\"A\n" +
+	"\x19ConfirmEmailChangeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"M\n" +
+	"\x1aConfirmEmailChangeResponse\x12/\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"5\n" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2474,7 +2676,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xe1\t\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xbf\v\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
@@ -2486,6 +2688,12 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\vcustomer.id\x12U\n" +
 	"\n" +
 	"UpdateName\x12\x1c.customers.UpdateNameRequest\x1a\x1d.customers.UpdateNameResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12m\n" +
+	"\x12RequestEmailChange\x12$.customers.RequestEmailChangeRequest\x1a%.customers.RequestEmailChangeResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12m\n" +
+	"\x12ConfirmEmailChange\x12$.customers.ConfirmEmailChangeRequest\x1a%.customers.ConfirmEmailChangeResponse\"\n" +
 	"\xc2\xf3\x18\x06\x12\x04\n" +
 	"\x02id\x12P\n" +
 	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x11\xc2\xf3\x18\r\x12\v\n" +
@@ -2529,115 +2737,124 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_customers_proto_customers_proto_goTypes = []any{
-	(*Customer)(nil),              // 0: customers.Customer
-	(*CreateRequest)(nil),         // 1: customers.CreateRequest
-	(*CreateResponse)(nil),        // 2: customers.CreateResponse
-	(*ReadRequest)(nil),           // 3: customers.ReadRequest
-	(*ReadResponse)(nil),          // 4: customers.ReadResponse
-	(*ListRequest)(nil),           // 5: customers.ListRequest
-	(*ListResponse)(nil),          // 6: customers.ListResponse
-	(*UpdateRequest)(nil),         // 7: customers.UpdateRequest
-	(*UpdateResponse)(nil),        // 8: customers.UpdateResponse
-	(*UpdateNameRequest)(nil),     // 9: customers.UpdateNameRequest
-	(*UpdateNameResponse)(nil),    // 10: customers.UpdateNameResponse
-	(*DeleteRequest)(nil),         // 11: customers.DeleteRequest
-	(*DeleteResponse)(nil),        // 12: customers.DeleteResponse
-	(*UndeleteRequest)(nil),       // 13: customers.UndeleteRequest
-	(*UndeleteResponse)(nil),      // 14: customers.UndeleteResponse
-	(*MarkVerifiedRequest)(nil),   // 15: customers.MarkVerifiedRequest
-	(*MarkVerifiedResponse)(nil),  // 16: customers.MarkVerifiedResponse
-	(*ActivateRequest)(nil),       // 17: customers.ActivateRequest
-	(*ActivateResponse)(nil),      // 18: customers.ActivateResponse
-	(*BanRequest)(nil),            // 19: customers.BanRequest
-	(*BanResponse)(nil),           // 20: customers.BanResponse
-	(*UnbanRequest)(nil),          // 21: customers.UnbanRequest
-	(*UnbanResponse)(nil),         // 22: customers.UnbanResponse
-	(*LoginRequest)(nil),          // 23: customers.LoginRequest
-	(*LoginResponse)(nil),         // 24: customers.LoginResponse
-	(*Token)(nil),                 // 25: customers.Token
-	(*LogoutRequest)(nil),         // 26: customers.LogoutRequest
-	(*LogoutResponse)(nil),        // 27: customers.LogoutResponse
-	(*Session)(nil),               // 28: customers.Session
-	(*ListSessionsRequest)(nil),   // 29: customers.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 30: customers.ListSessionsResponse
-	(*RevokeSessionRequest)(nil),  // 31: customers.RevokeSessionRequest
-	(*RevokeSessionResponse)(nil), // 32: customers.RevokeSessionResponse
-	(*Key)(nil),                   // 33: customers.Key
-	(*GenerateKeyRequest)(nil),    // 34: customers.GenerateKeyRequest
-	(*GenerateKeyResponse)(nil),   // 35: customers.GenerateKeyResponse
-	(*ListKeysRequest)(nil),       // 36: customers.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 37: customers.ListKeysResponse
-	(*RevokeKeyRequest)(nil),      // 38: customers.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),     // 39: customers.RevokeKeyResponse
-	(*VerifyKeyRequest)(nil),      // 40: customers.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 41: customers.VerifyKeyResponse
-	nil,                           // 42: customers.Customer.MetaEntry
-	nil,                           // 43: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 44: google.protobuf.FieldMask
+	(*Customer)(nil),                   // 0: customers.Customer
+	(*CreateRequest)(nil),              // 1: customers.CreateRequest
+	(*CreateResponse)(nil),             // 2: customers.CreateResponse
+	(*ReadRequest)(nil),                // 3: customers.ReadRequest
+	(*ReadResponse)(nil),               // 4: customers.ReadResponse
+	(*ListRequest)(nil),                // 5: customers.ListRequest
+	(*ListResponse)(nil),               // 6: customers.ListResponse
+	(*UpdateRequest)(nil),              // 7: customers.UpdateRequest
+	(*UpdateResponse)(nil),             // 8: customers.UpdateResponse
+	(*UpdateNameRequest)(nil),          // 9: customers.UpdateNameRequest
+	(*UpdateNameResponse)(nil),         // 10: customers.UpdateNameResponse
+	(*RequestEmailChangeRequest)(nil),  // 11: customers.RequestEmailChangeRequest
+	(*RequestEmailChangeResponse)(nil), // 12: customers.RequestEmailChangeResponse
+	(*ConfirmEmailChangeRequest)(nil),  // 13: customers.ConfirmEmailChangeRequest
+	(*ConfirmEmailChangeResponse)(nil), // 14: customers.ConfirmEmailChangeResponse
+	(*DeleteRequest)(nil),              // 15: customers.DeleteRequest
+	(*DeleteResponse)(nil),             // 16: customers.DeleteResponse
+	(*UndeleteRequest)(nil),            // 17: customers.UndeleteRequest
+	(*UndeleteResponse)(nil),           // 18: customers.UndeleteResponse
+	(*MarkVerifiedRequest)(nil),        // 19: customers.MarkVerifiedRequest
+	(*MarkVerifiedResponse)(nil),       // 20: customers.MarkVerifiedResponse
+	(*ActivateRequest)(nil),            // 21: customers.ActivateRequest
+	(*ActivateResponse)(nil),           // 22: customers.ActivateResponse
+	(*BanRequest)(nil),                 // 23: customers.BanRequest
+	(*BanResponse)(nil),                // 24: customers.BanResponse
+	(*UnbanRequest)(nil),               // 25: customers.UnbanRequest
+	(*UnbanResponse)(nil),              // 26: customers.UnbanResponse
+	(*LoginRequest)(nil),               // 27: customers.LoginRequest
+	(*LoginResponse)(nil),              // 28: customers.LoginResponse
+	(*Token)(nil),                      // 29: customers.Token
+	(*LogoutRequest)(nil),              // 30: customers.LogoutRequest
+	(*LogoutResponse)(nil),             // 31: customers.LogoutResponse
+	(*Session)(nil),                    // 32: customers.Session
+	(*ListSessionsRequest)(nil),        // 33: customers.ListSessionsRequest
+	(*ListSessionsResponse)(nil),       // 34: customers.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),       // 35: customers.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil),      // 36: customers.RevokeSessionResponse
+	(*Key)(nil),                        // 37: customers.Key
+	(*GenerateKeyRequest)(nil),         // 38: customers.GenerateKeyRequest
+	(*GenerateKeyResponse)(nil),        // 39: customers.GenerateKeyResponse
+	(*ListKeysRequest)(nil),            // 40: customers.ListKeysRequest
+	(*ListKeysResponse)(nil),           // 41: customers.ListKeysResponse
+	(*RevokeKeyRequest)(nil),           // 42: customers.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),          // 43: customers.RevokeKeyResponse
+	(*VerifyKeyRequest)(nil),           // 44: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),          // 45: customers.VerifyKeyResponse
+	nil,                                // 46: customers.Customer.MetaEntry
+	nil,                                // 47: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil),      // 48: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	42, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	43, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	46, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	47, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	44, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
 	0,  // 8: customers.UpdateNameResponse.customer:type_name -> customers.Customer
-	0,  // 9: customers.UndeleteResponse.customer:type_name -> customers.Customer
-	0,  // 10: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
-	0,  // 11: customers.ActivateResponse.customer:type_name -> customers.Customer
-	0,  // 12: customers.BanResponse.customer:type_name -> customers.Customer
-	0,  // 13: customers.UnbanResponse.customer:type_name -> customers.Customer
-	25, // 14: customers.LoginResponse.token:type_name -> customers.Token
-	28, // 15: customers.ListSessionsResponse.sessions:type_name -> customers.Session
-	33, // 16: customers.ListKeysResponse.keys:type_name -> customers.Key
-	1,  // 17: customers.Customers.Create:input_type -> customers.CreateRequest
-	3,  // 18: customers.Customers.Read:input_type -> customers.ReadRequest
-	5,  // 19: customers.Customers.List:input_type -> customers.ListRequest
-	7,  // 20: customers.Customers.Update:input_type -> customers.UpdateRequest
-	9,  // 21: customers.Customers.UpdateName:input_type -> customers.UpdateNameRequest
-	11, // 22: customers.Customers.Delete:input_type -> customers.DeleteRequest
-	13, // 23: customers.Customers.Undelete:input_type -> customers.UndeleteRequest
-	15, // 24: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
-	17, // 25: customers.Customers.Activate:input_type -> customers.ActivateRequest
-	19, // 26: customers.Customers.Ban:input_type -> customers.BanRequest
-	21, // 27: customers.Customers.Unban:input_type -> customers.UnbanRequest
-	23, // 28: customers.Customers.Login:input_type -> customers.LoginRequest
-	26, // 29: customers.Customers.Logout:input_type -> customers.LogoutRequest
-	29, // 30: customers.Customers.ListSessions:input_type -> customers.ListSessionsRequest
-	31, // 31: customers.Customers.RevokeSession:input_type -> customers.RevokeSessionRequest
-	34, // 32: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
-	36, // 33: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
-	38, // 34: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
-	40, // 35: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
-	2,  // 36: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 37: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 38: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 39: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 40: customers.Customers.UpdateName:output_type -> customers.UpdateNameResponse
-	12, // 41: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	14, // 42: customers.Customers.Undelete:output_type -> customers.UndeleteResponse
-	16, // 43: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
-	18, // 44: customers.Customers.Activate:output_type -> customers.ActivateResponse
-	20, // 45: customers.Customers.Ban:output_type -> customers.BanResponse
-	22, // 46: customers.Customers.Unban:output_type -> customers.UnbanResponse
-	24, // 47: customers.Customers.Login:output_type -> customers.LoginResponse
-	27, // 48: customers.Customers.Logout:output_type -> customers.LogoutResponse
-	30, // 49: customers.Customers.ListSessions:output_type -> customers.ListSessionsResponse
-	32, // 50: customers.Customers.RevokeSession:output_type -> customers.RevokeSessionResponse
-	35, // 51: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
-	37, // 52: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
-	39, // 53: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
-	41, // 54: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
-	36, // [36:55] is the sub-list for method output_type
-	17, // [17:36] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	0,  // 9: customers.ConfirmEmailChangeResponse.customer:type_name -> customers.Customer
+	0,  // 10: customers.UndeleteResponse.customer:type_name -> customers.Customer
+	0,  // 11: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
+	0,  // 12: customers.ActivateResponse.customer:type_name -> customers.Customer
+	0,  // 13: customers.BanResponse.customer:type_name -> customers.Customer
+	0,  // 14: customers.UnbanResponse.customer:type_name -> customers.Customer
+	29, // 15: customers.LoginResponse.token:type_name -> customers.Token
+	32, // 16: customers.ListSessionsResponse.sessions:type_name -> customers.Session
+	37, // 17: customers.ListKeysResponse.keys:type_name -> customers.Key
+	1,  // 18: customers.Customers.Create:input_type -> customers.CreateRequest
+	3,  // 19: customers.Customers.Read:input_type -> customers.ReadRequest
+	5,  // 20: customers.Customers.List:input_type -> customers.ListRequest
+	7,  // 21: customers.Customers.Update:input_type -> customers.UpdateRequest
+	9,  // 22: customers.Customers.UpdateName:input_type -> customers.UpdateNameRequest
+	11, // 23: customers.Customers.RequestEmailChange:input_type -> customers.RequestEmailChangeRequest
+	13, // 24: customers.Customers.ConfirmEmailChange:input_type -> customers.ConfirmEmailChangeRequest
+	15, // 25: customers.Customers.Delete:input_type -> customers.DeleteRequest
+	17, // 26: customers.Customers.Undelete:input_type -> customers.UndeleteRequest
+	19, // 27: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
+	21, // 28: customers.Customers.Activate:input_type -> customers.ActivateRequest
+	23, // 29: customers.Customers.Ban:input_type -> customers.BanRequest
+	25, // 30: customers.Customers.Unban:input_type -> customers.UnbanRequest
+	27, // 31: customers.Customers.Login:input_type -> customers.LoginRequest
+	30, // 32: customers.Customers.Logout:input_type -> customers.LogoutRequest
+	33, // 33: customers.Customers.ListSessions:input_type -> customers.ListSessionsRequest
+	35, // 34: customers.Customers.RevokeSession:input_type -> customers.RevokeSessionRequest
+	38, // 35: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
+	40, // 36: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
+	42, // 37: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
+	44, // 38: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 39: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 40: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 41: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 42: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 43: customers.Customers.UpdateName:output_type -> customers.UpdateNameResponse
+	12, // 44: customers.Customers.RequestEmailChange:output_type -> customers.RequestEmailChangeResponse
+	14, // 45: customers.Customers.ConfirmEmailChange:output_type -> customers.ConfirmEmailChangeResponse
+	16, // 46: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	18, // 47: customers.Customers.Undelete:output_type -> customers.UndeleteResponse
+	20, // 48: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	22, // 49: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	24, // 50: customers.Customers.Ban:output_type -> customers.BanResponse
+	26, // 51: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	28, // 52: customers.Customers.Login:output_type -> customers.LoginResponse
+	31, // 53: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	34, // 54: customers.Customers.ListSessions:output_type -> customers.ListSessionsResponse
+	36, // 55: customers.Customers.RevokeSession:output_type -> customers.RevokeSessionResponse
+	39, // 56: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	41, // 57: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	43, // 58: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	45, // 59: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	39, // [39:60] is the sub-list for method output_type
+	18, // [18:39] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_customers_proto_customers_proto_init() }
@@ -2651,7 +2868,7 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -59,6 +59,15 @@ type CustomersService interface {
 	Update(ctx context.Context, in *UpdateRequest, opts ...client.CallOption) (*UpdateResponse, error)
 	// UpdateName changes the name, as Update does with the mask name.
 	UpdateName(ctx context.Context, in *UpdateNameRequest, opts ...client.CallOption) (*UpdateNameResponse, error)
+	// RequestEmailChange asks for another address of an active customer (409). Both addresses get a mail: the new one has a token
+	// for ConfirmEmailChange, the old one is told, and how to stop it. The answer does not tell whether the new address is
+	// another customer's: only the mail does. Another request replaces the one before, one for the present address withdraws
+	// it. 429 after five requests within an hour.
+	RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, opts ...client.CallOption) (*RequestEmailChangeResponse, error)
+	// ConfirmEmailChange gives the customer the address that the token was sent to. 400 for a token that is wrong, used, expired or
+	// replaced by a newer one, without saying which; 409 if the address is another customer's by now. The same call once more
+	// changes nothing.
+	ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, opts ...client.CallOption) (*ConfirmEmailChangeResponse, error)
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error)
 	// Undelete gives a deleted customer back what they had: the status, the password and the keys; sessions stay ended. It is
@@ -145,6 +154,26 @@ func (c *customersService) Update(ctx context.Context, in *UpdateRequest, opts .
 func (c *customersService) UpdateName(ctx context.Context, in *UpdateNameRequest, opts ...client.CallOption) (*UpdateNameResponse, error) {
 	req := c.c.NewRequest(c.name, "Customers.UpdateName", in)
 	out := new(UpdateNameResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, opts ...client.CallOption) (*RequestEmailChangeResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.RequestEmailChange", in)
+	out := new(RequestEmailChangeResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, opts ...client.CallOption) (*ConfirmEmailChangeResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.ConfirmEmailChange", in)
+	out := new(ConfirmEmailChangeResponse)
 	err := c.c.Call(ctx, req, out, opts...)
 	if err != nil {
 		return nil, err
@@ -268,6 +297,15 @@ type CustomersHandler interface {
 	Update(context.Context, *UpdateRequest, *UpdateResponse) error
 	// UpdateName changes the name, as Update does with the mask name.
 	UpdateName(context.Context, *UpdateNameRequest, *UpdateNameResponse) error
+	// RequestEmailChange asks for another address of an active customer (409). Both addresses get a mail: the new one has a token
+	// for ConfirmEmailChange, the old one is told, and how to stop it. The answer does not tell whether the new address is
+	// another customer's: only the mail does. Another request replaces the one before, one for the present address withdraws
+	// it. 429 after five requests within an hour.
+	RequestEmailChange(context.Context, *RequestEmailChangeRequest, *RequestEmailChangeResponse) error
+	// ConfirmEmailChange gives the customer the address that the token was sent to. 400 for a token that is wrong, used, expired or
+	// replaced by a newer one, without saying which; 409 if the address is another customer's by now. The same call once more
+	// changes nothing.
+	ConfirmEmailChange(context.Context, *ConfirmEmailChangeRequest, *ConfirmEmailChangeResponse) error
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing.
 	Delete(context.Context, *DeleteRequest, *DeleteResponse) error
 	// Undelete gives a deleted customer back what they had: the status, the password and the keys; sessions stay ended. It is
@@ -306,6 +344,8 @@ func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...se
 		List(ctx context.Context, in *ListRequest, out *ListResponse) error
 		Update(ctx context.Context, in *UpdateRequest, out *UpdateResponse) error
 		UpdateName(ctx context.Context, in *UpdateNameRequest, out *UpdateNameResponse) error
+		RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, out *RequestEmailChangeResponse) error
+		ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, out *ConfirmEmailChangeResponse) error
 		Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error
 		Undelete(ctx context.Context, in *UndeleteRequest, out *UndeleteResponse) error
 		MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error
@@ -346,6 +386,14 @@ func (h *customersHandler) Update(ctx context.Context, in *UpdateRequest, out *U
 
 func (h *customersHandler) UpdateName(ctx context.Context, in *UpdateNameRequest, out *UpdateNameResponse) error {
 	return h.CustomersHandler.UpdateName(ctx, in, out)
+}
+
+func (h *customersHandler) RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, out *RequestEmailChangeResponse) error {
+	return h.CustomersHandler.RequestEmailChange(ctx, in, out)
+}
+
+func (h *customersHandler) ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, out *ConfirmEmailChangeResponse) error {
+	return h.CustomersHandler.ConfirmEmailChange(ctx, in, out)
 }
 
 func (h *customersHandler) Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error {

@@ -55,6 +55,8 @@ type Config struct {
 	Outbox Outbox
 	// Accounts knows passwords and sessions.
 	Accounts Accounts
+	// Mails sends the mails of a change of an address.
+	Mails Mails
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
@@ -68,6 +70,8 @@ func (c Config) Validate() error {
 		return errors.New("customers: an outbox is missing")
 	case c.Accounts == nil:
 		return errors.New("customers: accounts are missing")
+	case c.Mails == nil:
+		return errors.New("customers: mails are missing")
 	}
 	return nil
 }
@@ -76,6 +80,7 @@ func (c Config) Validate() error {
 type Customers struct {
 	book
 	accounts Accounts
+	mails    Mails
 }
 
 // book is where what is known of customers is written down, and told about.
@@ -97,7 +102,7 @@ func New(cfg Config) (*Customers, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Customers{book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts}, nil
+	return &Customers{book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts, mails: cfg.Mails}, nil
 }
 
 // now is the time as it is kept.

@@ -49,7 +49,7 @@ func each(t *testing.T, f func(t *testing.T, c *service.Customers, clock *clock)
 	t.Helper()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		clock := &clock{now: start}
-		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Clock: clock.Now})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Mails: &fakes.FakeMails{}, Clock: clock.Now})
 		require.NoError(t, err)
 		f(t, c, clock)
 	})
@@ -60,7 +60,7 @@ func setup(t testing.TB) (*service.Customers, *clock) {
 	t.Helper()
 	clock := &clock{now: start}
 	c, err := service.New(service.Config{
-		DB: databasetest.Open(t, "customers", migrations.FS), Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Clock: clock.Now,
+		DB: databasetest.Open(t, "customers", migrations.FS), Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Mails: &fakes.FakeMails{}, Clock: clock.Now,
 	})
 	require.NoError(t, err)
 	return c, clock
@@ -273,7 +273,7 @@ func TestMigrationsUpDownUp(t *testing.T) {
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		require.NoError(t, db.Down(t.Context()))
 		require.NoError(t, db.Up(t.Context()))
-		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}})
+		c, err := service.New(service.Config{DB: db, Outbox: &fakes.FakeOutbox{}, Accounts: &fakes.FakeAccounts{}, Mails: &fakes.FakeMails{}})
 		require.NoError(t, err)
 		create(t, c, "jane@example.com", "Jane")
 	})

@@ -42,6 +42,9 @@ func TestPlansOfKeys(t *testing.T) {
 			countOfKeys: {"a"},
 			sweptKeys:   {1, 10},
 			selectDue:   {"a", 1, 10},
+			// What is due by mail, and what is forgotten of changes of addresses.
+			selectDueMails: {1, 10},
+			sweptChanges:   {1, 10},
 		} {
 			plan := databasetest.Plan(t, db, small, query, args...)
 			assert.Regexp(t, "(?i)using (covering )?index|index (only )?scan", plan, query)

@@ -190,9 +190,12 @@ func expected(rpc string, policy access.Policy, caller, about string) int {
 	return http.StatusForbidden
 }
 
-// otherwise are the codes of RPCs that let a caller through and then find nothing to do: there is no such card, no signing
+// otherwise are the codes of RPCs that let a caller through and then find nothing to do: there is no such card, no such token, no signing
 // secret, and no payment provider unless something stands in for it.
 var otherwise = map[string][]int{
+	"customers.Customers.RequestEmailChange": {http.StatusOK, http.StatusTooManyRequests},
+	"customers.Customers.ConfirmEmailChange": {http.StatusBadRequest},
+
 	"billing.Billing.DeleteCard": {http.StatusNotFound},
 	"billing.Billing.Webhook":    {http.StatusNotFound},
 	"billing.Billing.SetupCard":  {http.StatusOK, http.StatusServiceUnavailable},

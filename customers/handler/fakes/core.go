@@ -39,6 +39,21 @@ type FakeCore struct {
 		result1 service.Customer
 		result2 error
 	}
+	ConfirmEmailChangeStub        func(context.Context, string, string) (service.Customer, error)
+	confirmEmailChangeMutex       sync.RWMutex
+	confirmEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	confirmEmailChangeReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	confirmEmailChangeReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
 	CreateStub        func(context.Context, service.NewCustomer) (service.Customer, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -132,6 +147,19 @@ type FakeCore struct {
 	readReturnsOnCall map[int]struct {
 		result1 service.Customer
 		result2 error
+	}
+	RequestEmailChangeStub        func(context.Context, string, string) error
+	requestEmailChangeMutex       sync.RWMutex
+	requestEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	requestEmailChangeReturns struct {
+		result1 error
+	}
+	requestEmailChangeReturnsOnCall map[int]struct {
+		result1 error
 	}
 	RevokeSessionStub        func(context.Context, string, string) error
 	revokeSessionMutex       sync.RWMutex
@@ -332,6 +360,72 @@ func (fake *FakeCore) BanReturnsOnCall(i int, result1 service.Customer, result2 
 		})
 	}
 	fake.banReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ConfirmEmailChange(arg1 context.Context, arg2 string, arg3 string) (service.Customer, error) {
+	fake.confirmEmailChangeMutex.Lock()
+	ret, specificReturn := fake.confirmEmailChangeReturnsOnCall[len(fake.confirmEmailChangeArgsForCall)]
+	fake.confirmEmailChangeArgsForCall = append(fake.confirmEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.ConfirmEmailChangeStub
+	fakeReturns := fake.confirmEmailChangeReturns
+	fake.recordInvocation("ConfirmEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.confirmEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ConfirmEmailChangeCallCount() int {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	return len(fake.confirmEmailChangeArgsForCall)
+}
+
+func (fake *FakeCore) ConfirmEmailChangeCalls(stub func(context.Context, string, string) (service.Customer, error)) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = stub
+}
+
+func (fake *FakeCore) ConfirmEmailChangeArgsForCall(i int) (context.Context, string, string) {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	argsForCall := fake.confirmEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) ConfirmEmailChangeReturns(result1 service.Customer, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	fake.confirmEmailChangeReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ConfirmEmailChangeReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	if fake.confirmEmailChangeReturnsOnCall == nil {
+		fake.confirmEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.confirmEmailChangeReturnsOnCall[i] = struct {
 		result1 service.Customer
 		result2 error
 	}{result1, result2}
@@ -784,6 +878,69 @@ func (fake *FakeCore) ReadReturnsOnCall(i int, result1 service.Customer, result2
 		result1 service.Customer
 		result2 error
 	}{result1, result2}
+}
+
+func (fake *FakeCore) RequestEmailChange(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.requestEmailChangeMutex.Lock()
+	ret, specificReturn := fake.requestEmailChangeReturnsOnCall[len(fake.requestEmailChangeArgsForCall)]
+	fake.requestEmailChangeArgsForCall = append(fake.requestEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.RequestEmailChangeStub
+	fakeReturns := fake.requestEmailChangeReturns
+	fake.recordInvocation("RequestEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.requestEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) RequestEmailChangeCallCount() int {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	return len(fake.requestEmailChangeArgsForCall)
+}
+
+func (fake *FakeCore) RequestEmailChangeCalls(stub func(context.Context, string, string) error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = stub
+}
+
+func (fake *FakeCore) RequestEmailChangeArgsForCall(i int) (context.Context, string, string) {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	argsForCall := fake.requestEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) RequestEmailChangeReturns(result1 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	fake.requestEmailChangeReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RequestEmailChangeReturnsOnCall(i int, result1 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	if fake.requestEmailChangeReturnsOnCall == nil {
+		fake.requestEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.requestEmailChangeReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
 }
 
 func (fake *FakeCore) RevokeSession(arg1 context.Context, arg2 string, arg3 string) error {

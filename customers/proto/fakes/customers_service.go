@@ -40,6 +40,21 @@ type FakeCustomersService struct {
 		result1 *customers.BanResponse
 		result2 error
 	}
+	ConfirmEmailChangeStub        func(context.Context, *customers.ConfirmEmailChangeRequest, ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error)
+	confirmEmailChangeMutex       sync.RWMutex
+	confirmEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.ConfirmEmailChangeRequest
+		arg3 []client.CallOption
+	}
+	confirmEmailChangeReturns struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}
+	confirmEmailChangeReturnsOnCall map[int]struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}
 	CreateStub        func(context.Context, *customers.CreateRequest, ...client.CallOption) (*customers.CreateResponse, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -158,6 +173,21 @@ type FakeCustomersService struct {
 	}
 	readReturnsOnCall map[int]struct {
 		result1 *customers.ReadResponse
+		result2 error
+	}
+	RequestEmailChangeStub        func(context.Context, *customers.RequestEmailChangeRequest, ...client.CallOption) (*customers.RequestEmailChangeResponse, error)
+	requestEmailChangeMutex       sync.RWMutex
+	requestEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.RequestEmailChangeRequest
+		arg3 []client.CallOption
+	}
+	requestEmailChangeReturns struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}
+	requestEmailChangeReturnsOnCall map[int]struct {
+		result1 *customers.RequestEmailChangeResponse
 		result2 error
 	}
 	RevokeSessionStub        func(context.Context, *customers.RevokeSessionRequest, ...client.CallOption) (*customers.RevokeSessionResponse, error)
@@ -367,6 +397,72 @@ func (fake *FakeCustomersService) BanReturnsOnCall(i int, result1 *customers.Ban
 	}
 	fake.banReturnsOnCall[i] = struct {
 		result1 *customers.BanResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChange(arg1 context.Context, arg2 *customers.ConfirmEmailChangeRequest, arg3 ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error) {
+	fake.confirmEmailChangeMutex.Lock()
+	ret, specificReturn := fake.confirmEmailChangeReturnsOnCall[len(fake.confirmEmailChangeArgsForCall)]
+	fake.confirmEmailChangeArgsForCall = append(fake.confirmEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.ConfirmEmailChangeRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ConfirmEmailChangeStub
+	fakeReturns := fake.confirmEmailChangeReturns
+	fake.recordInvocation("ConfirmEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.confirmEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeCallCount() int {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	return len(fake.confirmEmailChangeArgsForCall)
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeCalls(stub func(context.Context, *customers.ConfirmEmailChangeRequest, ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error)) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = stub
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeArgsForCall(i int) (context.Context, *customers.ConfirmEmailChangeRequest, []client.CallOption) {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	argsForCall := fake.confirmEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeReturns(result1 *customers.ConfirmEmailChangeResponse, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	fake.confirmEmailChangeReturns = struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeReturnsOnCall(i int, result1 *customers.ConfirmEmailChangeResponse, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	if fake.confirmEmailChangeReturnsOnCall == nil {
+		fake.confirmEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 *customers.ConfirmEmailChangeResponse
+			result2 error
+		})
+	}
+	fake.confirmEmailChangeReturnsOnCall[i] = struct {
+		result1 *customers.ConfirmEmailChangeResponse
 		result2 error
 	}{result1, result2}
 }
@@ -895,6 +991,72 @@ func (fake *FakeCustomersService) ReadReturnsOnCall(i int, result1 *customers.Re
 	}
 	fake.readReturnsOnCall[i] = struct {
 		result1 *customers.ReadResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) RequestEmailChange(arg1 context.Context, arg2 *customers.RequestEmailChangeRequest, arg3 ...client.CallOption) (*customers.RequestEmailChangeResponse, error) {
+	fake.requestEmailChangeMutex.Lock()
+	ret, specificReturn := fake.requestEmailChangeReturnsOnCall[len(fake.requestEmailChangeArgsForCall)]
+	fake.requestEmailChangeArgsForCall = append(fake.requestEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.RequestEmailChangeRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RequestEmailChangeStub
+	fakeReturns := fake.requestEmailChangeReturns
+	fake.recordInvocation("RequestEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.requestEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeCallCount() int {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	return len(fake.requestEmailChangeArgsForCall)
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeCalls(stub func(context.Context, *customers.RequestEmailChangeRequest, ...client.CallOption) (*customers.RequestEmailChangeResponse, error)) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = stub
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeArgsForCall(i int) (context.Context, *customers.RequestEmailChangeRequest, []client.CallOption) {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	argsForCall := fake.requestEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeReturns(result1 *customers.RequestEmailChangeResponse, result2 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	fake.requestEmailChangeReturns = struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeReturnsOnCall(i int, result1 *customers.RequestEmailChangeResponse, result2 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	if fake.requestEmailChangeReturnsOnCall == nil {
+		fake.requestEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 *customers.RequestEmailChangeResponse
+			result2 error
+		})
+	}
+	fake.requestEmailChangeReturnsOnCall[i] = struct {
+		result1 *customers.RequestEmailChangeResponse
 		result2 error
 	}{result1, result2}
 }
