@@ -11,5 +11,6 @@ package main
 //counterfeiter:generate -o handler/fakes/key_core.go github.com/m3o/backend/customers/handler.KeyCore
 //counterfeiter:generate -o service/fakes/outbox.go github.com/m3o/backend/customers/service.Outbox
 //counterfeiter:generate -o service/fakes/accounts.go github.com/m3o/backend/customers/service.Accounts
+//counterfeiter:generate -o service/fakes/mails.go github.com/m3o/backend/customers/service.Mails
 //counterfeiter:generate -o service/accounts/fakes/sessions_service.go github.com/m3o/backend/pkg/auth/sessions.SessionsService
 //counterfeiter:generate -o subscriber/fakes/core.go github.com/m3o/backend/customers/subscriber.Core

@@ -14,6 +14,7 @@ import (
 	pb "github.com/m3o/backend/customers/proto"
 	core "github.com/m3o/backend/customers/service"
 	"github.com/m3o/backend/customers/service/accounts"
+	"github.com/m3o/backend/customers/service/mails"
 	"github.com/m3o/backend/customers/service/migrations"
 	"github.com/m3o/backend/customers/subscriber"
 	"github.com/m3o/backend/pkg/auth"
@@ -21,11 +22,12 @@ import (
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/events"
 	"github.com/m3o/backend/pkg/service"
+	signup "github.com/m3o/backend/signup/proto"
 )
 
 const (
-	// reconcileEvery is how often the auth service is told what it has not been told, sweepEvery how often old keys are
-	// forgotten.
+	// reconcileEvery is how often others are told what they have not been told, the auth service and by mail; sweepEvery how
+	// often old keys and changes of addresses are forgotten.
 	reconcileEvery = 5 * time.Second
 	sweepEvery     = time.Hour
 )
@@ -64,7 +66,11 @@ func wireCustomers(srv *service.Service, db *database.DB, bus *events.Bus) error
 	if err != nil {
 		return err
 	}
-	customers, err := core.New(core.Config{DB: db, Outbox: bus, Accounts: known})
+	sender, err := mails.New(signup.NewSignupService("signup", client.DefaultClient))
+	if err != nil {
+		return err
+	}
+	customers, err := core.New(core.Config{DB: db, Outbox: bus, Accounts: known, Mails: sender})
 	if err != nil {
 		return err
 	}
@@ -72,6 +78,12 @@ func wireCustomers(srv *service.Service, db *database.DB, bus *events.Bus) error
 		return err
 	}
 	if err := wireErasures(srv, bus, customers); err != nil {
+		return err
+	}
+	if err := bus.Every("mails", reconcileEvery, customers.SendMails); err != nil {
+		return err
+	}
+	if err := bus.Every("changes", sweepEvery, customers.SweepChanges); err != nil {
 		return err
 	}
 	h, err := handler.New(handler.Config{Core: customers})

@@ -16,6 +16,8 @@ type Core interface {
 	Read(ctx context.Context, ref service.Ref) (service.Customer, error)
 	List(ctx context.Context, q service.ListQuery) (service.Page, error)
 	Update(ctx context.Context, change service.Change) (service.Customer, error)
+	RequestEmailChange(ctx context.Context, customerID, email string) error
+	ConfirmEmailChange(ctx context.Context, customerID, token string) (service.Customer, error)
 	Delete(ctx context.Context, ref service.Ref) error
 	Erase(ctx context.Context, ref service.Ref) error
 	ReadErasure(ctx context.Context, id string) ([]service.Erasure, error)
@@ -23,8 +25,11 @@ type Core interface {
 	Activate(ctx context.Context, id string) (service.Customer, error)
 	Ban(ctx context.Context, ref service.Ref, reason string) (service.Customer, error)
 	Unban(ctx context.Context, ref service.Ref) (service.Customer, error)
+	Undelete(ctx context.Context, id string) (service.Customer, error)
 	Login(ctx context.Context, given service.Credentials) (service.Token, error)
 	Logout(ctx context.Context, e service.Ending) error
+	Sessions(ctx context.Context, customerID string) ([]service.LogIn, error)
+	RevokeSession(ctx context.Context, customerID, sessionID string) error
 }
 
 // Config is what New needs.

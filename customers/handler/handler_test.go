@@ -53,7 +53,9 @@ func (e *edge) calls() int {
 	return e.core.CreateCallCount() + e.core.ReadCallCount() + e.core.ListCallCount() + e.core.UpdateCallCount() +
 		e.core.DeleteCallCount() + e.core.MarkVerifiedCallCount() + e.core.ActivateCallCount() + e.core.BanCallCount() +
 		e.core.UnbanCallCount() + e.core.LoginCallCount() + e.core.LogoutCallCount() + e.core.EraseCallCount() +
-		e.core.ReadErasureCallCount()
+		e.core.ReadErasureCallCount() +
+		e.core.UndeleteCallCount() + e.core.SessionsCallCount() + e.core.RevokeSessionCallCount() +
+		e.core.RequestEmailChangeCallCount() + e.core.ConfirmEmailChangeCallCount()
 }
 
 func TestConfig(t *testing.T) {
@@ -86,7 +88,11 @@ func TestMalformedRequests(t *testing.T) {
 			"{\"password\": \"\xff\"}": "password: expected valid UTF-8",
 			`{"refresh_token": {}}`:    "refresh_token: expected a string",
 		},
-		"Customers.Logout": {`{"session": "a"}`: `body: unknown field "session"`},
+		"Customers.UpdateName":    {`{"name": 5}`: "name: expected a string", "{\"name\": \"\xff\"}": "name: expected valid UTF-8"},
+		"Customers.Undelete":      {`{"email": "a"}`: `body: unknown field "email"`},
+		"Customers.ListSessions":  {`{"customer_id": 5}`: "customer_id: expected a string"},
+		"Customers.RevokeSession": {`{"id": ["a"]}`: "id: expected a string", `{"all": true}`: `body: unknown field "all"`},
+		"Customers.Logout":        {`{"session": "a"}`: `body: unknown field "session"`},
 		"Customers.List": {
 			`{"page_size": "` + long + `"}`: "page_size: expected a whole number",
 			`{"page_token": 5}`:             "page_token: expected a string",
@@ -148,6 +154,11 @@ func TestErrorsOfTheCore(t *testing.T) {
 			e.core.LogoutReturns(tc.err)
 			e.core.EraseReturns(tc.err)
 			e.core.ReadErasureReturns(nil, tc.err)
+			e.core.UndeleteReturns(service.Customer{}, tc.err)
+			e.core.SessionsReturns(nil, tc.err)
+			e.core.RevokeSessionReturns(tc.err)
+			e.core.RequestEmailChangeReturns(tc.err)
+			e.core.ConfirmEmailChangeReturns(service.Customer{}, tc.err)
 
 			_, err := e.Create(t.Context(), &pb.CreateRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Create", tc.detail)
@@ -173,12 +184,24 @@ func TestErrorsOfTheCore(t *testing.T) {
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Login", tc.detail)
 			_, err = e.Logout(t.Context(), &pb.LogoutRequest{})
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Logout", tc.detail)
+			_, err = e.RequestEmailChange(t.Context(), &pb.RequestEmailChangeRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.RequestEmailChange", tc.detail)
+			_, err = e.ConfirmEmailChange(t.Context(), &pb.ConfirmEmailChangeRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.ConfirmEmailChange", tc.detail)
+			_, err = e.UpdateName(t.Context(), &pb.UpdateNameRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.UpdateName", tc.detail)
+			_, err = e.Undelete(t.Context(), &pb.UndeleteRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.Undelete", tc.detail)
+			_, err = e.ListSessions(t.Context(), &pb.ListSessionsRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.ListSessions", tc.detail)
+			_, err = e.RevokeSession(t.Context(), &pb.RevokeSessionRequest{})
+			servicetest.RequireError(t, err, tc.code, "customers.Customers.RevokeSession", tc.detail)
 			_, err = e.Update(t.Context(), updateRequest("name"))
 			if strings.Contains(tc.err.Error(), ": ") {
 				tc.detail = `customer\.` + tc.detail // the core does not know in which message a field is
 			}
 			servicetest.RequireError(t, err, tc.code, "customers.Customers.Update", tc.detail)
-			assert.Equal(t, 13, e.calls())
+			assert.Equal(t, 19, e.calls())
 		})
 	}
 }

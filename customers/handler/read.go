@@ -24,6 +24,8 @@ func (h *Customers) List(ctx context.Context, req *pb.ListRequest, rsp *pb.ListR
 		Token:  req.PageToken,
 		Status: service.Status(req.Status),
 		Prefix: req.Query,
+		From:   req.CreatedFrom,
+		To:     req.CreatedTo,
 	})
 	if err != nil {
 		return err

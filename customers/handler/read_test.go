@@ -26,12 +26,14 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.core.ListReturns(service.Page{Customers: []service.Customer{jane, jane}, Next: "next"}, nil)
-	rsp, err := e.List(t.Context(), &pb.ListRequest{PageSize: 2, PageToken: "token", Status: "active", Query: "ja"})
+	rsp, err := e.List(t.Context(), &pb.ListRequest{
+		PageSize: 2, PageToken: "token", Status: "active", Query: "ja", CreatedFrom: 5, CreatedTo: 6,
+	})
 	require.NoError(t, err)
 	requireProto(t, &pb.ListResponse{Customers: []*pb.Customer{proto, proto}, NextPageToken: "next"}, rsp)
 	require.Equal(t, 1, e.calls())
 	_, got := e.core.ListArgsForCall(0)
-	assert.Equal(t, service.ListQuery{Size: 2, Token: "token", Status: service.Active, Prefix: "ja"}, got)
+	assert.Equal(t, service.ListQuery{Size: 2, Token: "token", Status: service.Active, Prefix: "ja", From: 5, To: 6}, got)
 }
 
 func TestListOfNobody(t *testing.T) {

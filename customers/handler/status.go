@@ -27,6 +27,16 @@ func (h *Customers) Activate(ctx context.Context, req *pb.ActivateRequest, rsp *
 	return nil
 }
 
+// Undelete gives a deleted customer back what they were.
+func (h *Customers) Undelete(ctx context.Context, req *pb.UndeleteRequest, rsp *pb.UndeleteResponse) error {
+	c, err := h.core.Undelete(ctx, req.Id)
+	if err != nil {
+		return err
+	}
+	rsp.Customer = toProto(c)
+	return nil
+}
+
 // Ban takes sessions, log-ins and keys away from a customer.
 func (h *Customers) Ban(ctx context.Context, req *pb.BanRequest, rsp *pb.BanResponse) error {
 	c, err := h.core.Ban(ctx, service.Ref{ID: req.Id, Email: req.Email}, req.Reason)

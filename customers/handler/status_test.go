@@ -34,6 +34,18 @@ func TestActivate(t *testing.T) {
 	assert.Equal(t, id, got)
 }
 
+func TestUndelete(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.core.UndeleteReturns(jane, nil)
+	rsp, err := e.Undelete(t.Context(), &pb.UndeleteRequest{Id: id})
+	require.NoError(t, err)
+	requireProto(t, proto, rsp.Customer)
+	require.Equal(t, 1, e.calls())
+	_, got := e.core.UndeleteArgsForCall(0)
+	assert.Equal(t, id, got)
+}
+
 func TestBan(t *testing.T) {
 	t.Parallel()
 	e := setup(t)

@@ -33,6 +33,16 @@ func (h *Customers) Update(ctx context.Context, req *pb.UpdateRequest, rsp *pb.U
 	return nil
 }
 
+// UpdateName changes the name of a customer.
+func (h *Customers) UpdateName(ctx context.Context, req *pb.UpdateNameRequest, rsp *pb.UpdateNameResponse) error {
+	c, err := h.core.Update(ctx, service.Change{ID: req.Id, Name: &req.Name})
+	if err != nil {
+		return err
+	}
+	rsp.Customer = toProto(c)
+	return nil
+}
+
 // changeOf takes from the request what its mask names.
 func changeOf(req *pb.UpdateRequest) (service.Change, error) {
 	from := req.Customer

@@ -63,6 +63,21 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
+// A name is changed by the customer, who means themself by nothing, and to nothing as well.
+func TestUpdateName(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Joan", ""} {
+		e := setup(t)
+		e.core.UpdateReturns(jane, nil)
+		rsp, err := pb.NewCustomersService("customers", e.raw.As(servicetest.Customer(id))).UpdateName(t.Context(), &pb.UpdateNameRequest{Name: name})
+		require.NoError(t, err)
+		requireProto(t, proto, rsp.Customer)
+		require.Equal(t, 1, e.calls())
+		_, got := e.core.UpdateArgsForCall(0)
+		assert.Equal(t, service.Change{ID: id, Name: &name}, got)
+	}
+}
+
 // What proves an address or lifts a ban is an admin's; the rest is the customer's own.
 func TestUpdateByACustomer(t *testing.T) {
 	t.Parallel()

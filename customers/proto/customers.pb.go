@@ -353,12 +353,16 @@ type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many customers a page has at most: 1 to 100; 0 means 25.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The next_page_token of the page before, with the same status and query; empty for the first page.
+	// The next_page_token of the page before, with the same status, query and times; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only customers of this status; empty for all.
 	Status string `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
 	// Only customers whose address or name begins with this, in any case: at most 256 characters; empty for all.
-	Query         string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// Only customers who were created at this time or later, in seconds since 1970-01-01 UTC, at most the year 9999; 0 for all.
+	CreatedFrom int64 `protobuf:"varint,5,opt,name=created_from,json=createdFrom,proto3" json:"created_from,omitempty"`
+	// Only customers who were created before this time, which is later than created_from; 0 for all.
+	CreatedTo     int64 `protobuf:"varint,6,opt,name=created_to,json=createdTo,proto3" json:"created_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +423,20 @@ func (x *ListRequest) GetQuery() string {
 		return x.Query
 	}
 	return ""
+}
+
+func (x *ListRequest) GetCreatedFrom() int64 {
+	if x != nil {
+		return x.CreatedFrom
+	}
+	return 0
+}
+
+func (x *ListRequest) GetCreatedTo() int64 {
+	if x != nil {
+		return x.CreatedTo
+	}
+	return 0
 }
 
 // ListResponse is one page of customers.
@@ -579,6 +597,300 @@ func (x *UpdateResponse) GetCustomer() *Customer {
 	return nil
 }
 
+// UpdateNameRequest names a customer anew.
+type UpdateNameRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the customer wants to be called: at most 256 characters. May be empty.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateNameRequest) Reset() {
+	*x = UpdateNameRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateNameRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateNameRequest) ProtoMessage() {}
+
+func (x *UpdateNameRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateNameRequest.ProtoReflect.Descriptor instead.
+func (*UpdateNameRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateNameRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateNameRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// UpdateNameResponse has the customer.
+type UpdateNameResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateNameResponse) Reset() {
+	*x = UpdateNameResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateNameResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateNameResponse) ProtoMessage() {}
+
+func (x *UpdateNameResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateNameResponse.ProtoReflect.Descriptor instead.
+func (*UpdateNameResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateNameResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
+// RequestEmailChangeRequest names an address to be.
+type RequestEmailChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The new address, as for Create. Required.
+	Email         string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestEmailChangeRequest) Reset() {
+	*x = RequestEmailChangeRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestEmailChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestEmailChangeRequest) ProtoMessage() {}
+
+func (x *RequestEmailChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestEmailChangeRequest.ProtoReflect.Descriptor instead.
+func (*RequestEmailChangeRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RequestEmailChangeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RequestEmailChangeRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+// RequestEmailChangeResponse is empty.
+type RequestEmailChangeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestEmailChangeResponse) Reset() {
+	*x = RequestEmailChangeResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestEmailChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestEmailChangeResponse) ProtoMessage() {}
+
+func (x *RequestEmailChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestEmailChangeResponse.ProtoReflect.Descriptor instead.
+func (*RequestEmailChangeResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+}
+
+// ConfirmEmailChangeRequest proves an address.
+type ConfirmEmailChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The token: 26 letters and digits, in any case. Required.
+	Token         string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmEmailChangeRequest) Reset() {
+	*x = ConfirmEmailChangeRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmEmailChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmEmailChangeRequest) ProtoMessage() {}
+
+func (x *ConfirmEmailChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmEmailChangeRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmEmailChangeRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConfirmEmailChangeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ConfirmEmailChangeRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+// ConfirmEmailChangeResponse has the customer.
+type ConfirmEmailChangeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmEmailChangeResponse) Reset() {
+	*x = ConfirmEmailChangeResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmEmailChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmEmailChangeResponse) ProtoMessage() {}
+
+func (x *ConfirmEmailChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmEmailChangeResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmEmailChangeResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfirmEmailChangeResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
 // DeleteRequest names a customer by exactly one of its fields.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -594,7 +906,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +918,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[9]
+	mi := &file_customers_proto_customers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +931,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{9}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteRequest) GetId() string {
@@ -652,7 +964,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +976,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[10]
+	mi := &file_customers_proto_customers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +989,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{10}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
 }
 
 // ReadErasureRequest names a customer.
@@ -691,7 +1003,7 @@ type ReadErasureRequest struct {
 
 func (x *ReadErasureRequest) Reset() {
 	*x = ReadErasureRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +1015,7 @@ func (x *ReadErasureRequest) String() string {
 func (*ReadErasureRequest) ProtoMessage() {}
 
 func (x *ReadErasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[11]
+	mi := &file_customers_proto_customers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,10 +1028,56 @@ func (x *ReadErasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadErasureRequest.ProtoReflect.Descriptor instead.
 func (*ReadErasureRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{11}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReadErasureRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// UndeleteRequest names a customer.
+type UndeleteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. Required.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteRequest) Reset() {
+	*x = UndeleteRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteRequest) ProtoMessage() {}
+
+func (x *UndeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UndeleteRequest) GetId() string {
 	if x != nil {
 		return x.Id
 	}
@@ -737,7 +1095,7 @@ type ReadErasureResponse struct {
 
 func (x *ReadErasureResponse) Reset() {
 	*x = ReadErasureResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +1107,7 @@ func (x *ReadErasureResponse) String() string {
 func (*ReadErasureResponse) ProtoMessage() {}
 
 func (x *ReadErasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[12]
+	mi := &file_customers_proto_customers_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +1120,7 @@ func (x *ReadErasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadErasureResponse.ProtoReflect.Descriptor instead.
 func (*ReadErasureResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{12}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReadErasureResponse) GetErasures() []*Erasure {
@@ -789,7 +1147,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +1159,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[13]
+	mi := &file_customers_proto_customers_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +1172,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{13}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Erasure) GetService() string {
@@ -845,6 +1203,52 @@ func (x *Erasure) GetOverdue() bool {
 	return false
 }
 
+// UndeleteResponse has the customer.
+type UndeleteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer as it is now.
+	Customer      *Customer `protobuf:"bytes,1,opt,name=customer,proto3" json:"customer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteResponse) Reset() {
+	*x = UndeleteResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteResponse) ProtoMessage() {}
+
+func (x *UndeleteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteResponse.ProtoReflect.Descriptor instead.
+func (*UndeleteResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UndeleteResponse) GetCustomer() *Customer {
+	if x != nil {
+		return x.Customer
+	}
+	return nil
+}
+
 // MarkVerifiedRequest names a customer by exactly one of its fields.
 type MarkVerifiedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -858,7 +1262,7 @@ type MarkVerifiedRequest struct {
 
 func (x *MarkVerifiedRequest) Reset() {
 	*x = MarkVerifiedRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1274,7 @@ func (x *MarkVerifiedRequest) String() string {
 func (*MarkVerifiedRequest) ProtoMessage() {}
 
 func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[14]
+	mi := &file_customers_proto_customers_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1287,7 @@ func (x *MarkVerifiedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedRequest.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{14}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MarkVerifiedRequest) GetId() string {
@@ -911,7 +1315,7 @@ type MarkVerifiedResponse struct {
 
 func (x *MarkVerifiedResponse) Reset() {
 	*x = MarkVerifiedResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1327,7 @@ func (x *MarkVerifiedResponse) String() string {
 func (*MarkVerifiedResponse) ProtoMessage() {}
 
 func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[15]
+	mi := &file_customers_proto_customers_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1340,7 @@ func (x *MarkVerifiedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkVerifiedResponse.ProtoReflect.Descriptor instead.
 func (*MarkVerifiedResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{15}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MarkVerifiedResponse) GetCustomer() *Customer {
@@ -957,7 +1361,7 @@ type ActivateRequest struct {
 
 func (x *ActivateRequest) Reset() {
 	*x = ActivateRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1373,7 @@ func (x *ActivateRequest) String() string {
 func (*ActivateRequest) ProtoMessage() {}
 
 func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[16]
+	mi := &file_customers_proto_customers_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1386,7 @@ func (x *ActivateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateRequest.ProtoReflect.Descriptor instead.
 func (*ActivateRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{16}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ActivateRequest) GetId() string {
@@ -1003,7 +1407,7 @@ type ActivateResponse struct {
 
 func (x *ActivateResponse) Reset() {
 	*x = ActivateResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1419,7 @@ func (x *ActivateResponse) String() string {
 func (*ActivateResponse) ProtoMessage() {}
 
 func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[17]
+	mi := &file_customers_proto_customers_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1432,7 @@ func (x *ActivateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateResponse.ProtoReflect.Descriptor instead.
 func (*ActivateResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{17}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ActivateResponse) GetCustomer() *Customer {
@@ -1053,7 +1457,7 @@ type BanRequest struct {
 
 func (x *BanRequest) Reset() {
 	*x = BanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1469,7 @@ func (x *BanRequest) String() string {
 func (*BanRequest) ProtoMessage() {}
 
 func (x *BanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[18]
+	mi := &file_customers_proto_customers_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1482,7 @@ func (x *BanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
 func (*BanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{18}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BanRequest) GetId() string {
@@ -1113,7 +1517,7 @@ type BanResponse struct {
 
 func (x *BanResponse) Reset() {
 	*x = BanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1529,7 @@ func (x *BanResponse) String() string {
 func (*BanResponse) ProtoMessage() {}
 
 func (x *BanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[19]
+	mi := &file_customers_proto_customers_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1542,7 @@ func (x *BanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanResponse.ProtoReflect.Descriptor instead.
 func (*BanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{19}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BanResponse) GetCustomer() *Customer {
@@ -1161,7 +1565,7 @@ type UnbanRequest struct {
 
 func (x *UnbanRequest) Reset() {
 	*x = UnbanRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1577,7 @@ func (x *UnbanRequest) String() string {
 func (*UnbanRequest) ProtoMessage() {}
 
 func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[20]
+	mi := &file_customers_proto_customers_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1590,7 @@ func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
 func (*UnbanRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{20}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UnbanRequest) GetId() string {
@@ -1214,7 +1618,7 @@ type UnbanResponse struct {
 
 func (x *UnbanResponse) Reset() {
 	*x = UnbanResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1630,7 @@ func (x *UnbanResponse) String() string {
 func (*UnbanResponse) ProtoMessage() {}
 
 func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[21]
+	mi := &file_customers_proto_customers_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1643,7 @@ func (x *UnbanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbanResponse.ProtoReflect.Descriptor instead.
 func (*UnbanResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{21}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UnbanResponse) GetCustomer() *Customer {
@@ -1264,7 +1668,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1680,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[22]
+	mi := &file_customers_proto_customers_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1693,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{22}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LoginRequest) GetEmail() string {
@@ -1324,7 +1728,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1740,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[23]
+	mi := &file_customers_proto_customers_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1753,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{23}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LoginResponse) GetToken() *Token {
@@ -1374,7 +1778,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1790,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[24]
+	mi := &file_customers_proto_customers_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1803,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{24}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Token) GetAccessToken() string {
@@ -1434,7 +1838,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1850,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[25]
+	mi := &file_customers_proto_customers_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1863,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{25}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LogoutRequest) GetCustomerId() string {
@@ -1478,7 +1882,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1894,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[26]
+	mi := &file_customers_proto_customers_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1907,264 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{26}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
+}
+
+// Session is one log-in of a customer.
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Given by the platform, and never changes: at most 64 bytes. Not secret: nobody is let in by it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When the customer logged in, in seconds since 1970-01-01 UTC.
+	Created int64 `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	// When it last gave out an access token, in seconds since 1970-01-01 UTC.
+	LastUsed int64 `protobuf:"varint,3,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	// When it ends by itself, in seconds since 1970-01-01 UTC: 30 days after the customer logged in.
+	Expires       int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Session) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Session) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Session) GetLastUsed() int64 {
+	if x != nil {
+		return x.LastUsed
+	}
+	return 0
+}
+
+func (x *Session) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+// ListSessionsRequest names a customer.
+type ListSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,1,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListSessionsRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// ListSessionsResponse has the sessions.
+type ListSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions, at most 100.
+	Sessions      []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// RevokeSessionRequest names a session of a customer.
+type RevokeSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's id, as ListSessions has it. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The customer's id. A customer who leaves it empty means themself, and may name nobody else. Required of an admin.
+	CustomerId    string `protobuf:"bytes,2,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionRequest) Reset() {
+	*x = RevokeSessionRequest{}
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionRequest) ProtoMessage() {}
+
+func (x *RevokeSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionRequest.ProtoReflect.Descriptor instead.
+func (*RevokeSessionRequest) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RevokeSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeSessionRequest) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+// RevokeSessionResponse is empty.
+type RevokeSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeSessionResponse) Reset() {
+	*x = RevokeSessionResponse{}
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeSessionResponse) ProtoMessage() {}
+
+func (x *RevokeSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeSessionResponse.ProtoReflect.Descriptor instead.
+func (*RevokeSessionResponse) Descriptor() ([]byte, []int) {
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
 }
 
 // Key is a key as it is shown: without what it is called with.
@@ -1533,7 +2194,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +2206,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[27]
+	mi := &file_customers_proto_customers_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +2219,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{27}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Key) GetId() string {
@@ -1643,7 +2304,7 @@ type GenerateKeyRequest struct {
 
 func (x *GenerateKeyRequest) Reset() {
 	*x = GenerateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +2316,7 @@ func (x *GenerateKeyRequest) String() string {
 func (*GenerateKeyRequest) ProtoMessage() {}
 
 func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[28]
+	mi := &file_customers_proto_customers_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +2329,7 @@ func (x *GenerateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyRequest.ProtoReflect.Descriptor instead.
 func (*GenerateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{28}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GenerateKeyRequest) GetCustomerId() string {
@@ -1712,7 +2373,7 @@ type GenerateKeyResponse struct {
 
 func (x *GenerateKeyResponse) Reset() {
 	*x = GenerateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2385,7 @@ func (x *GenerateKeyResponse) String() string {
 func (*GenerateKeyResponse) ProtoMessage() {}
 
 func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[29]
+	mi := &file_customers_proto_customers_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2398,7 @@ func (x *GenerateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateKeyResponse.ProtoReflect.Descriptor instead.
 func (*GenerateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{29}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GenerateKeyResponse) GetApiKey() string {
@@ -1765,7 +2426,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2438,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[30]
+	mi := &file_customers_proto_customers_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2451,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{30}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListKeysRequest) GetCustomerId() string {
@@ -1811,7 +2472,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2484,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[31]
+	mi := &file_customers_proto_customers_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2497,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{31}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -1859,7 +2520,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2532,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[32]
+	mi := &file_customers_proto_customers_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2545,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{32}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -1910,7 +2571,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2583,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[33]
+	mi := &file_customers_proto_customers_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2596,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{33}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{46}
 }
 
 // RotateKeyRequest names a key of a customer.
@@ -1954,7 +2615,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2627,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[34]
+	mi := &file_customers_proto_customers_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2640,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{34}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RotateKeyRequest) GetId() string {
@@ -2016,7 +2677,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2689,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[35]
+	mi := &file_customers_proto_customers_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2702,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{35}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RotateKeyResponse) GetApiKey() string {
@@ -2074,7 +2735,7 @@ type BlockKeyRequest struct {
 
 func (x *BlockKeyRequest) Reset() {
 	*x = BlockKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2747,7 @@ func (x *BlockKeyRequest) String() string {
 func (*BlockKeyRequest) ProtoMessage() {}
 
 func (x *BlockKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[36]
+	mi := &file_customers_proto_customers_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2760,7 @@ func (x *BlockKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockKeyRequest.ProtoReflect.Descriptor instead.
 func (*BlockKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{36}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BlockKeyRequest) GetCustomerId() string {
@@ -2132,7 +2793,7 @@ type BlockKeyResponse struct {
 
 func (x *BlockKeyResponse) Reset() {
 	*x = BlockKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2805,7 @@ func (x *BlockKeyResponse) String() string {
 func (*BlockKeyResponse) ProtoMessage() {}
 
 func (x *BlockKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[37]
+	mi := &file_customers_proto_customers_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2818,7 @@ func (x *BlockKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockKeyResponse.ProtoReflect.Descriptor instead.
 func (*BlockKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{37}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{50}
 }
 
 // UnblockKeyRequest names a key of a customer.
@@ -2173,7 +2834,7 @@ type UnblockKeyRequest struct {
 
 func (x *UnblockKeyRequest) Reset() {
 	*x = UnblockKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2846,7 @@ func (x *UnblockKeyRequest) String() string {
 func (*UnblockKeyRequest) ProtoMessage() {}
 
 func (x *UnblockKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[38]
+	mi := &file_customers_proto_customers_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2859,7 @@ func (x *UnblockKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockKeyRequest.ProtoReflect.Descriptor instead.
 func (*UnblockKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{38}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UnblockKeyRequest) GetCustomerId() string {
@@ -2224,7 +2885,7 @@ type UnblockKeyResponse struct {
 
 func (x *UnblockKeyResponse) Reset() {
 	*x = UnblockKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	mi := &file_customers_proto_customers_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2897,7 @@ func (x *UnblockKeyResponse) String() string {
 func (*UnblockKeyResponse) ProtoMessage() {}
 
 func (x *UnblockKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[39]
+	mi := &file_customers_proto_customers_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2910,7 @@ func (x *UnblockKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockKeyResponse.ProtoReflect.Descriptor instead.
 func (*UnblockKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{39}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{52}
 }
 
 // VerifyKeyRequest has a key.
@@ -2263,7 +2924,7 @@ type VerifyKeyRequest struct {
 
 func (x *VerifyKeyRequest) Reset() {
 	*x = VerifyKeyRequest{}
-	mi := &file_customers_proto_customers_proto_msgTypes[40]
+	mi := &file_customers_proto_customers_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2936,7 @@ func (x *VerifyKeyRequest) String() string {
 func (*VerifyKeyRequest) ProtoMessage() {}
 
 func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[40]
+	mi := &file_customers_proto_customers_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2949,7 @@ func (x *VerifyKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyKeyRequest) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{40}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *VerifyKeyRequest) GetApiKey() string {
@@ -2315,7 +2976,7 @@ type VerifyKeyResponse struct {
 
 func (x *VerifyKeyResponse) Reset() {
 	*x = VerifyKeyResponse{}
-	mi := &file_customers_proto_customers_proto_msgTypes[41]
+	mi := &file_customers_proto_customers_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2988,7 @@ func (x *VerifyKeyResponse) String() string {
 func (*VerifyKeyResponse) ProtoMessage() {}
 
 func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_customers_proto_customers_proto_msgTypes[41]
+	mi := &file_customers_proto_customers_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +3001,7 @@ func (x *VerifyKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyKeyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyKeyResponse) Descriptor() ([]byte, []int) {
-	return file_customers_proto_customers_proto_rawDescGZIP(), []int{41}
+	return file_customers_proto_customers_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *VerifyKeyResponse) GetCustomerId() string {
@@ -2401,13 +3062,16 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"?\n" +
 	"\fReadResponse\x12/\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"w\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"\xb9\x01\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06status\x18\x03 \x01(\tR\x06status\x12\x14\n" +
-	"\x05query\x18\x04 \x01(\tR\x05query\"i\n" +
+	"\x05query\x18\x04 \x01(\tR\x05query\x12!\n" +
+	"\fcreated_from\x18\x05 \x01(\x03R\vcreatedFrom\x12\x1d\n" +
+	"\n" +
+	"created_to\x18\x06 \x01(\x03R\tcreatedTo\"i\n" +
 	"\fListResponse\x121\n" +
 	"\tcustomers\x18\x01 \x03(\v2\x13.customers.CustomerR\tcustomers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
@@ -2416,6 +3080,20 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\"A\n" +
 	"\x0eUpdateResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"7\n" +
+	"\x11UpdateNameRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"E\n" +
+	"\x12UpdateNameResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"A\n" +
+	"\x19RequestEmailChangeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\"\x1c\n" +
+	"\x1aRequestEmailChangeResponse\"A\n" +
+	"\x19ConfirmEmailChangeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"M\n" +
+	"\x1aConfirmEmailChangeResponse\x12/\n" +
 	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\"K\n" +
 	"\rDeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -2423,6 +3101,8 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x05force\x18\x03 \x01(\bR\x05force\"\x10\n" +
 	"\x0eDeleteResponse\"$\n" +
 	"\x12ReadErasureRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"!\n" +
+	"\x0fUndeleteRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
 	"\x13ReadErasureResponse\x12.\n" +
 	"\berasures\x18\x01 \x03(\v2\x12.customers.ErasureR\berasures\"s\n" +
@@ -2430,7 +3110,9 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1c\n" +
 	"\trequested\x18\x02 \x01(\x03R\trequested\x12\x16\n" +
 	"\x06erased\x18\x03 \x01(\x03R\x06erased\x12\x18\n" +
-	"\aoverdue\x18\x04 \x01(\bR\aoverdue\";\n" +
+	"\aoverdue\x18\x04 \x01(\bR\aoverdue\"C\n" +
+	"\x10UndeleteResponse\x12/\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x13.customers.CustomerR\bcustomer\";\n" +
 	"\x13MarkVerifiedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\"G\n" +
@@ -2465,7 +3147,22 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\rLogoutRequest\x12\x1f\n" +
 	"\vcustomer_id\x18\x01 \x01(\tR\n" +
 	"customerId\"\x10\n" +
-	"\x0eLogoutResponse\"\xf6\x01\n" +
+	"\x0eLogoutResponse\"j\n" +
+	"\aSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x1b\n" +
+	"\tlast_used\x18\x03 \x01(\x03R\blastUsed\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\"6\n" +
+	"\x13ListSessionsRequest\x12\x1f\n" +
+	"\vcustomer_id\x18\x01 \x01(\tR\n" +
+	"customerId\"F\n" +
+	"\x14ListSessionsResponse\x12.\n" +
+	"\bsessions\x18\x01 \x03(\v2\x12.customers.SessionR\bsessions\"G\n" +
+	"\x14RevokeSessionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\vcustomer_id\x18\x02 \x01(\tR\n" +
+	"customerId\"\x17\n" +
+	"\x15RevokeSessionResponse\"\xf6\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x16\n" +
@@ -2528,7 +3225,7 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"api_key_id\x18\x02 \x01(\tR\bapiKeyId\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\xcb\a\n" +
+	"expires_at\x18\x04 \x01(\x03R\texpiresAt2\x9f\f\n" +
 	"\tCustomers\x12M\n" +
 	"\x06Create\x12\x18.customers.CreateRequest\x1a\x19.customers.CreateResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
@@ -2537,10 +3234,21 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x02id\x12\x05email\x1a\x06signup\x90\x02\x01\x12B\n" +
 	"\x04List\x12\x16.customers.ListRequest\x1a\x17.customers.ListResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12R\n" +
 	"\x06Update\x12\x18.customers.UpdateRequest\x1a\x19.customers.UpdateResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
-	"\vcustomer.id\x12W\n" +
+	"\vcustomer.id\x12U\n" +
+	"\n" +
+	"UpdateName\x12\x1c.customers.UpdateNameRequest\x1a\x1d.customers.UpdateNameResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12m\n" +
+	"\x12RequestEmailChange\x12$.customers.RequestEmailChangeRequest\x1a%.customers.RequestEmailChangeResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12m\n" +
+	"\x12ConfirmEmailChange\x12$.customers.ConfirmEmailChangeRequest\x1a%.customers.ConfirmEmailChangeResponse\"\n" +
+	"\xc2\xf3\x18\x06\x12\x04\n" +
+	"\x02id\x12W\n" +
 	"\x06Delete\x12\x18.customers.DeleteRequest\x1a\x19.customers.DeleteResponse\"\x18\xc2\xf3\x18\x14\x12\x12\n" +
 	"\x02id\x12\x05email\x12\x05force\x12W\n" +
-	"\vReadErasure\x12\x1d.customers.ReadErasureRequest\x1a\x1e.customers.ReadErasureResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12_\n" +
+	"\vReadErasure\x12\x1d.customers.ReadErasureRequest\x1a\x1e.customers.ReadErasureResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01\x12K\n" +
+	"\bUndelete\x12\x1a.customers.UndeleteRequest\x1a\x1b.customers.UndeleteResponse\"\x06\xc2\xf3\x18\x02\x1a\x00\x12_\n" +
 	"\fMarkVerified\x12\x1e.customers.MarkVerifiedRequest\x1a\x1f.customers.MarkVerifiedResponse\"\x0e\xc2\xf3\x18\n" +
 	"\x1a\b\n" +
 	"\x06signup\x12S\n" +
@@ -2552,6 +3260,10 @@ const file_customers_proto_customers_proto_rawDesc = "" +
 	"\x05Login\x12\x17.customers.LoginRequest\x1a\x18.customers.LoginResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12R\n" +
 	"\x06Logout\x12\x18.customers.LogoutRequest\x1a\x19.customers.LogoutResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x12g\n" +
+	"\fListSessions\x12\x1e.customers.ListSessionsRequest\x1a\x1f.customers.ListSessionsResponse\"\x16\xc2\xf3\x18\x0f\x12\r\n" +
+	"\vcustomer_id\x90\x02\x01\x12g\n" +
+	"\rRevokeSession\x12\x1f.customers.RevokeSessionRequest\x1a .customers.RevokeSessionResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
 	"\vcustomer_id2\xfc\x04\n" +
 	"\x04Keys\x12a\n" +
 	"\vGenerateKey\x12\x1d.customers.GenerateKeyRequest\x1a\x1e.customers.GenerateKeyResponse\"\x13\xc2\xf3\x18\x0f\x12\r\n" +
@@ -2580,113 +3292,142 @@ func file_customers_proto_customers_proto_rawDescGZIP() []byte {
 	return file_customers_proto_customers_proto_rawDescData
 }
 
-var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_customers_proto_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_customers_proto_customers_proto_goTypes = []any{
-	(*Customer)(nil),              // 0: customers.Customer
-	(*CreateRequest)(nil),         // 1: customers.CreateRequest
-	(*CreateResponse)(nil),        // 2: customers.CreateResponse
-	(*ReadRequest)(nil),           // 3: customers.ReadRequest
-	(*ReadResponse)(nil),          // 4: customers.ReadResponse
-	(*ListRequest)(nil),           // 5: customers.ListRequest
-	(*ListResponse)(nil),          // 6: customers.ListResponse
-	(*UpdateRequest)(nil),         // 7: customers.UpdateRequest
-	(*UpdateResponse)(nil),        // 8: customers.UpdateResponse
-	(*DeleteRequest)(nil),         // 9: customers.DeleteRequest
-	(*DeleteResponse)(nil),        // 10: customers.DeleteResponse
-	(*ReadErasureRequest)(nil),    // 11: customers.ReadErasureRequest
-	(*ReadErasureResponse)(nil),   // 12: customers.ReadErasureResponse
-	(*Erasure)(nil),               // 13: customers.Erasure
-	(*MarkVerifiedRequest)(nil),   // 14: customers.MarkVerifiedRequest
-	(*MarkVerifiedResponse)(nil),  // 15: customers.MarkVerifiedResponse
-	(*ActivateRequest)(nil),       // 16: customers.ActivateRequest
-	(*ActivateResponse)(nil),      // 17: customers.ActivateResponse
-	(*BanRequest)(nil),            // 18: customers.BanRequest
-	(*BanResponse)(nil),           // 19: customers.BanResponse
-	(*UnbanRequest)(nil),          // 20: customers.UnbanRequest
-	(*UnbanResponse)(nil),         // 21: customers.UnbanResponse
-	(*LoginRequest)(nil),          // 22: customers.LoginRequest
-	(*LoginResponse)(nil),         // 23: customers.LoginResponse
-	(*Token)(nil),                 // 24: customers.Token
-	(*LogoutRequest)(nil),         // 25: customers.LogoutRequest
-	(*LogoutResponse)(nil),        // 26: customers.LogoutResponse
-	(*Key)(nil),                   // 27: customers.Key
-	(*GenerateKeyRequest)(nil),    // 28: customers.GenerateKeyRequest
-	(*GenerateKeyResponse)(nil),   // 29: customers.GenerateKeyResponse
-	(*ListKeysRequest)(nil),       // 30: customers.ListKeysRequest
-	(*ListKeysResponse)(nil),      // 31: customers.ListKeysResponse
-	(*RevokeKeyRequest)(nil),      // 32: customers.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),     // 33: customers.RevokeKeyResponse
-	(*RotateKeyRequest)(nil),      // 34: customers.RotateKeyRequest
-	(*RotateKeyResponse)(nil),     // 35: customers.RotateKeyResponse
-	(*BlockKeyRequest)(nil),       // 36: customers.BlockKeyRequest
-	(*BlockKeyResponse)(nil),      // 37: customers.BlockKeyResponse
-	(*UnblockKeyRequest)(nil),     // 38: customers.UnblockKeyRequest
-	(*UnblockKeyResponse)(nil),    // 39: customers.UnblockKeyResponse
-	(*VerifyKeyRequest)(nil),      // 40: customers.VerifyKeyRequest
-	(*VerifyKeyResponse)(nil),     // 41: customers.VerifyKeyResponse
-	nil,                           // 42: customers.Customer.MetaEntry
-	nil,                           // 43: customers.CreateRequest.MetaEntry
-	(*fieldmaskpb.FieldMask)(nil), // 44: google.protobuf.FieldMask
+	(*Customer)(nil),                   // 0: customers.Customer
+	(*CreateRequest)(nil),              // 1: customers.CreateRequest
+	(*CreateResponse)(nil),             // 2: customers.CreateResponse
+	(*ReadRequest)(nil),                // 3: customers.ReadRequest
+	(*ReadResponse)(nil),               // 4: customers.ReadResponse
+	(*ListRequest)(nil),                // 5: customers.ListRequest
+	(*ListResponse)(nil),               // 6: customers.ListResponse
+	(*UpdateRequest)(nil),              // 7: customers.UpdateRequest
+	(*UpdateResponse)(nil),             // 8: customers.UpdateResponse
+	(*UpdateNameRequest)(nil),          // 9: customers.UpdateNameRequest
+	(*UpdateNameResponse)(nil),         // 10: customers.UpdateNameResponse
+	(*RequestEmailChangeRequest)(nil),  // 11: customers.RequestEmailChangeRequest
+	(*RequestEmailChangeResponse)(nil), // 12: customers.RequestEmailChangeResponse
+	(*ConfirmEmailChangeRequest)(nil),  // 13: customers.ConfirmEmailChangeRequest
+	(*ConfirmEmailChangeResponse)(nil), // 14: customers.ConfirmEmailChangeResponse
+	(*DeleteRequest)(nil),              // 15: customers.DeleteRequest
+	(*DeleteResponse)(nil),             // 16: customers.DeleteResponse
+	(*ReadErasureRequest)(nil),         // 17: customers.ReadErasureRequest
+	(*UndeleteRequest)(nil),            // 18: customers.UndeleteRequest
+	(*ReadErasureResponse)(nil),        // 19: customers.ReadErasureResponse
+	(*Erasure)(nil),                    // 20: customers.Erasure
+	(*UndeleteResponse)(nil),           // 21: customers.UndeleteResponse
+	(*MarkVerifiedRequest)(nil),        // 22: customers.MarkVerifiedRequest
+	(*MarkVerifiedResponse)(nil),       // 23: customers.MarkVerifiedResponse
+	(*ActivateRequest)(nil),            // 24: customers.ActivateRequest
+	(*ActivateResponse)(nil),           // 25: customers.ActivateResponse
+	(*BanRequest)(nil),                 // 26: customers.BanRequest
+	(*BanResponse)(nil),                // 27: customers.BanResponse
+	(*UnbanRequest)(nil),               // 28: customers.UnbanRequest
+	(*UnbanResponse)(nil),              // 29: customers.UnbanResponse
+	(*LoginRequest)(nil),               // 30: customers.LoginRequest
+	(*LoginResponse)(nil),              // 31: customers.LoginResponse
+	(*Token)(nil),                      // 32: customers.Token
+	(*LogoutRequest)(nil),              // 33: customers.LogoutRequest
+	(*LogoutResponse)(nil),             // 34: customers.LogoutResponse
+	(*Session)(nil),                    // 35: customers.Session
+	(*ListSessionsRequest)(nil),        // 36: customers.ListSessionsRequest
+	(*ListSessionsResponse)(nil),       // 37: customers.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),       // 38: customers.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil),      // 39: customers.RevokeSessionResponse
+	(*Key)(nil),                        // 40: customers.Key
+	(*GenerateKeyRequest)(nil),         // 41: customers.GenerateKeyRequest
+	(*GenerateKeyResponse)(nil),        // 42: customers.GenerateKeyResponse
+	(*ListKeysRequest)(nil),            // 43: customers.ListKeysRequest
+	(*ListKeysResponse)(nil),           // 44: customers.ListKeysResponse
+	(*RevokeKeyRequest)(nil),           // 45: customers.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),          // 46: customers.RevokeKeyResponse
+	(*RotateKeyRequest)(nil),           // 47: customers.RotateKeyRequest
+	(*RotateKeyResponse)(nil),          // 48: customers.RotateKeyResponse
+	(*BlockKeyRequest)(nil),            // 49: customers.BlockKeyRequest
+	(*BlockKeyResponse)(nil),           // 50: customers.BlockKeyResponse
+	(*UnblockKeyRequest)(nil),          // 51: customers.UnblockKeyRequest
+	(*UnblockKeyResponse)(nil),         // 52: customers.UnblockKeyResponse
+	(*VerifyKeyRequest)(nil),           // 53: customers.VerifyKeyRequest
+	(*VerifyKeyResponse)(nil),          // 54: customers.VerifyKeyResponse
+	nil,                                // 55: customers.Customer.MetaEntry
+	nil,                                // 56: customers.CreateRequest.MetaEntry
+	(*fieldmaskpb.FieldMask)(nil),      // 57: google.protobuf.FieldMask
 }
 var file_customers_proto_customers_proto_depIdxs = []int32{
-	42, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
-	43, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
+	55, // 0: customers.Customer.meta:type_name -> customers.Customer.MetaEntry
+	56, // 1: customers.CreateRequest.meta:type_name -> customers.CreateRequest.MetaEntry
 	0,  // 2: customers.CreateResponse.customer:type_name -> customers.Customer
 	0,  // 3: customers.ReadResponse.customer:type_name -> customers.Customer
 	0,  // 4: customers.ListResponse.customers:type_name -> customers.Customer
 	0,  // 5: customers.UpdateRequest.customer:type_name -> customers.Customer
-	44, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	57, // 6: customers.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
 	0,  // 7: customers.UpdateResponse.customer:type_name -> customers.Customer
-	13, // 8: customers.ReadErasureResponse.erasures:type_name -> customers.Erasure
-	0,  // 9: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
-	0,  // 10: customers.ActivateResponse.customer:type_name -> customers.Customer
-	0,  // 11: customers.BanResponse.customer:type_name -> customers.Customer
-	0,  // 12: customers.UnbanResponse.customer:type_name -> customers.Customer
-	24, // 13: customers.LoginResponse.token:type_name -> customers.Token
-	27, // 14: customers.ListKeysResponse.keys:type_name -> customers.Key
-	1,  // 15: customers.Customers.Create:input_type -> customers.CreateRequest
-	3,  // 16: customers.Customers.Read:input_type -> customers.ReadRequest
-	5,  // 17: customers.Customers.List:input_type -> customers.ListRequest
-	7,  // 18: customers.Customers.Update:input_type -> customers.UpdateRequest
-	9,  // 19: customers.Customers.Delete:input_type -> customers.DeleteRequest
-	11, // 20: customers.Customers.ReadErasure:input_type -> customers.ReadErasureRequest
-	14, // 21: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
-	16, // 22: customers.Customers.Activate:input_type -> customers.ActivateRequest
-	18, // 23: customers.Customers.Ban:input_type -> customers.BanRequest
-	20, // 24: customers.Customers.Unban:input_type -> customers.UnbanRequest
-	22, // 25: customers.Customers.Login:input_type -> customers.LoginRequest
-	25, // 26: customers.Customers.Logout:input_type -> customers.LogoutRequest
-	28, // 27: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
-	30, // 28: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
-	32, // 29: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
-	34, // 30: customers.Keys.RotateKey:input_type -> customers.RotateKeyRequest
-	36, // 31: customers.Keys.BlockKey:input_type -> customers.BlockKeyRequest
-	38, // 32: customers.Keys.UnblockKey:input_type -> customers.UnblockKeyRequest
-	40, // 33: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
-	2,  // 34: customers.Customers.Create:output_type -> customers.CreateResponse
-	4,  // 35: customers.Customers.Read:output_type -> customers.ReadResponse
-	6,  // 36: customers.Customers.List:output_type -> customers.ListResponse
-	8,  // 37: customers.Customers.Update:output_type -> customers.UpdateResponse
-	10, // 38: customers.Customers.Delete:output_type -> customers.DeleteResponse
-	12, // 39: customers.Customers.ReadErasure:output_type -> customers.ReadErasureResponse
-	15, // 40: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
-	17, // 41: customers.Customers.Activate:output_type -> customers.ActivateResponse
-	19, // 42: customers.Customers.Ban:output_type -> customers.BanResponse
-	21, // 43: customers.Customers.Unban:output_type -> customers.UnbanResponse
-	23, // 44: customers.Customers.Login:output_type -> customers.LoginResponse
-	26, // 45: customers.Customers.Logout:output_type -> customers.LogoutResponse
-	29, // 46: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
-	31, // 47: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
-	33, // 48: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
-	35, // 49: customers.Keys.RotateKey:output_type -> customers.RotateKeyResponse
-	37, // 50: customers.Keys.BlockKey:output_type -> customers.BlockKeyResponse
-	39, // 51: customers.Keys.UnblockKey:output_type -> customers.UnblockKeyResponse
-	41, // 52: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
-	34, // [34:53] is the sub-list for method output_type
-	15, // [15:34] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	0,  // 8: customers.UpdateNameResponse.customer:type_name -> customers.Customer
+	0,  // 9: customers.ConfirmEmailChangeResponse.customer:type_name -> customers.Customer
+	20, // 10: customers.ReadErasureResponse.erasures:type_name -> customers.Erasure
+	0,  // 11: customers.UndeleteResponse.customer:type_name -> customers.Customer
+	0,  // 12: customers.MarkVerifiedResponse.customer:type_name -> customers.Customer
+	0,  // 13: customers.ActivateResponse.customer:type_name -> customers.Customer
+	0,  // 14: customers.BanResponse.customer:type_name -> customers.Customer
+	0,  // 15: customers.UnbanResponse.customer:type_name -> customers.Customer
+	32, // 16: customers.LoginResponse.token:type_name -> customers.Token
+	35, // 17: customers.ListSessionsResponse.sessions:type_name -> customers.Session
+	40, // 18: customers.ListKeysResponse.keys:type_name -> customers.Key
+	1,  // 19: customers.Customers.Create:input_type -> customers.CreateRequest
+	3,  // 20: customers.Customers.Read:input_type -> customers.ReadRequest
+	5,  // 21: customers.Customers.List:input_type -> customers.ListRequest
+	7,  // 22: customers.Customers.Update:input_type -> customers.UpdateRequest
+	9,  // 23: customers.Customers.UpdateName:input_type -> customers.UpdateNameRequest
+	11, // 24: customers.Customers.RequestEmailChange:input_type -> customers.RequestEmailChangeRequest
+	13, // 25: customers.Customers.ConfirmEmailChange:input_type -> customers.ConfirmEmailChangeRequest
+	15, // 26: customers.Customers.Delete:input_type -> customers.DeleteRequest
+	17, // 27: customers.Customers.ReadErasure:input_type -> customers.ReadErasureRequest
+	18, // 28: customers.Customers.Undelete:input_type -> customers.UndeleteRequest
+	22, // 29: customers.Customers.MarkVerified:input_type -> customers.MarkVerifiedRequest
+	24, // 30: customers.Customers.Activate:input_type -> customers.ActivateRequest
+	26, // 31: customers.Customers.Ban:input_type -> customers.BanRequest
+	28, // 32: customers.Customers.Unban:input_type -> customers.UnbanRequest
+	30, // 33: customers.Customers.Login:input_type -> customers.LoginRequest
+	33, // 34: customers.Customers.Logout:input_type -> customers.LogoutRequest
+	36, // 35: customers.Customers.ListSessions:input_type -> customers.ListSessionsRequest
+	38, // 36: customers.Customers.RevokeSession:input_type -> customers.RevokeSessionRequest
+	41, // 37: customers.Keys.GenerateKey:input_type -> customers.GenerateKeyRequest
+	43, // 38: customers.Keys.ListKeys:input_type -> customers.ListKeysRequest
+	45, // 39: customers.Keys.RevokeKey:input_type -> customers.RevokeKeyRequest
+	47, // 40: customers.Keys.RotateKey:input_type -> customers.RotateKeyRequest
+	49, // 41: customers.Keys.BlockKey:input_type -> customers.BlockKeyRequest
+	51, // 42: customers.Keys.UnblockKey:input_type -> customers.UnblockKeyRequest
+	53, // 43: customers.Keys.VerifyKey:input_type -> customers.VerifyKeyRequest
+	2,  // 44: customers.Customers.Create:output_type -> customers.CreateResponse
+	4,  // 45: customers.Customers.Read:output_type -> customers.ReadResponse
+	6,  // 46: customers.Customers.List:output_type -> customers.ListResponse
+	8,  // 47: customers.Customers.Update:output_type -> customers.UpdateResponse
+	10, // 48: customers.Customers.UpdateName:output_type -> customers.UpdateNameResponse
+	12, // 49: customers.Customers.RequestEmailChange:output_type -> customers.RequestEmailChangeResponse
+	14, // 50: customers.Customers.ConfirmEmailChange:output_type -> customers.ConfirmEmailChangeResponse
+	16, // 51: customers.Customers.Delete:output_type -> customers.DeleteResponse
+	19, // 52: customers.Customers.ReadErasure:output_type -> customers.ReadErasureResponse
+	21, // 53: customers.Customers.Undelete:output_type -> customers.UndeleteResponse
+	23, // 54: customers.Customers.MarkVerified:output_type -> customers.MarkVerifiedResponse
+	25, // 55: customers.Customers.Activate:output_type -> customers.ActivateResponse
+	27, // 56: customers.Customers.Ban:output_type -> customers.BanResponse
+	29, // 57: customers.Customers.Unban:output_type -> customers.UnbanResponse
+	31, // 58: customers.Customers.Login:output_type -> customers.LoginResponse
+	34, // 59: customers.Customers.Logout:output_type -> customers.LogoutResponse
+	37, // 60: customers.Customers.ListSessions:output_type -> customers.ListSessionsResponse
+	39, // 61: customers.Customers.RevokeSession:output_type -> customers.RevokeSessionResponse
+	42, // 62: customers.Keys.GenerateKey:output_type -> customers.GenerateKeyResponse
+	44, // 63: customers.Keys.ListKeys:output_type -> customers.ListKeysResponse
+	46, // 64: customers.Keys.RevokeKey:output_type -> customers.RevokeKeyResponse
+	48, // 65: customers.Keys.RotateKey:output_type -> customers.RotateKeyResponse
+	50, // 66: customers.Keys.BlockKey:output_type -> customers.BlockKeyResponse
+	52, // 67: customers.Keys.UnblockKey:output_type -> customers.UnblockKeyResponse
+	54, // 68: customers.Keys.VerifyKey:output_type -> customers.VerifyKeyResponse
+	44, // [44:69] is the sub-list for method output_type
+	19, // [19:44] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_customers_proto_customers_proto_init() }
@@ -2700,7 +3441,7 @@ func file_customers_proto_customers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_customers_proto_customers_proto_rawDesc), len(file_customers_proto_customers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

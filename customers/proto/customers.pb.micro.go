@@ -57,12 +57,26 @@ type CustomersService interface {
 	// Update changes the fields that the mask names and no other. 409 if the customer is not of the version given, or is
 	// deleted and does not get another status in the same call. The same call once more changes nothing.
 	Update(ctx context.Context, in *UpdateRequest, opts ...client.CallOption) (*UpdateResponse, error)
+	// UpdateName changes the name, as Update does with the mask name.
+	UpdateName(ctx context.Context, in *UpdateNameRequest, opts ...client.CallOption) (*UpdateNameResponse, error)
+	// RequestEmailChange asks for another address of an active customer (409). Both addresses get a mail: the new one has a token
+	// for ConfirmEmailChange, the old one is told, and how to stop it. The answer does not tell whether the new address is
+	// another customer's: only the mail does. Another request replaces the one before, one for the present address withdraws
+	// it. 429 after five requests within an hour.
+	RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, opts ...client.CallOption) (*RequestEmailChangeResponse, error)
+	// ConfirmEmailChange gives the customer the address that the token was sent to. 400 for a token that is wrong, used, expired or
+	// replaced by a newer one, without saying which; 409 if the address is another customer's by now. The same call once more
+	// changes nothing.
+	ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, opts ...client.CallOption) (*ConfirmEmailChangeResponse, error)
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing. With force
 	// the customer is erased, here at once and everywhere else soon (ReadErasure): what stays is the id, with the status inactive.
 	// That cannot be undone. After 30 days it happens to every deleted customer.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error)
 	// ReadErasure tells which services have erased a customer, and which are still to. 404 for one who is not erased.
 	ReadErasure(ctx context.Context, in *ReadErasureRequest, opts ...client.CallOption) (*ReadErasureResponse, error)
+	// Undelete gives a deleted customer back what they had: the status, the password and the keys; sessions stay ended. It is
+	// possible for 30 days (409). Of a customer who is not deleted it changes nothing.
+	Undelete(ctx context.Context, in *UndeleteRequest, opts ...client.CallOption) (*UndeleteResponse, error)
 	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
 	// verified or active already it changes nothing. 409 for one who is inactive or banned.
 	MarkVerified(ctx context.Context, in *MarkVerifiedRequest, opts ...client.CallOption) (*MarkVerifiedResponse, error)
@@ -81,6 +95,12 @@ type CustomersService interface {
 	// Logout ends the session that the call's token is of, so that its refresh token is good no longer. Of an admin it ends all
 	// sessions of the customer. The access token stays good for the rest of its five minutes.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...client.CallOption) (*LogoutResponse, error)
+	// ListSessions returns the log-ins of the customer that have not ended, those used last first. There are at most 100, so
+	// that the list has one page.
+	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...client.CallOption) (*ListSessionsResponse, error)
+	// RevokeSession ends one log-in of the customer, so that its refresh token is good no longer; access tokens that it was
+	// given live for five minutes at most. Of one that has ended, or that is not the customer's, nothing changes.
+	RevokeSession(ctx context.Context, in *RevokeSessionRequest, opts ...client.CallOption) (*RevokeSessionResponse, error)
 }
 
 type customersService struct {
@@ -135,6 +155,36 @@ func (c *customersService) Update(ctx context.Context, in *UpdateRequest, opts .
 	return out, nil
 }
 
+func (c *customersService) UpdateName(ctx context.Context, in *UpdateNameRequest, opts ...client.CallOption) (*UpdateNameResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.UpdateName", in)
+	out := new(UpdateNameResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, opts ...client.CallOption) (*RequestEmailChangeResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.RequestEmailChange", in)
+	out := new(RequestEmailChangeResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, opts ...client.CallOption) (*ConfirmEmailChangeResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.ConfirmEmailChange", in)
+	out := new(ConfirmEmailChangeResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *customersService) Delete(ctx context.Context, in *DeleteRequest, opts ...client.CallOption) (*DeleteResponse, error) {
 	req := c.c.NewRequest(c.name, "Customers.Delete", in)
 	out := new(DeleteResponse)
@@ -148,6 +198,16 @@ func (c *customersService) Delete(ctx context.Context, in *DeleteRequest, opts .
 func (c *customersService) ReadErasure(ctx context.Context, in *ReadErasureRequest, opts ...client.CallOption) (*ReadErasureResponse, error) {
 	req := c.c.NewRequest(c.name, "Customers.ReadErasure", in)
 	out := new(ReadErasureResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) Undelete(ctx context.Context, in *UndeleteRequest, opts ...client.CallOption) (*UndeleteResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.Undelete", in)
+	out := new(UndeleteResponse)
 	err := c.c.Call(ctx, req, out, opts...)
 	if err != nil {
 		return nil, err
@@ -215,6 +275,26 @@ func (c *customersService) Logout(ctx context.Context, in *LogoutRequest, opts .
 	return out, nil
 }
 
+func (c *customersService) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...client.CallOption) (*ListSessionsResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.ListSessions", in)
+	out := new(ListSessionsResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *customersService) RevokeSession(ctx context.Context, in *RevokeSessionRequest, opts ...client.CallOption) (*RevokeSessionResponse, error) {
+	req := c.c.NewRequest(c.name, "Customers.RevokeSession", in)
+	out := new(RevokeSessionResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Server API for Customers service
 
 type CustomersHandler interface {
@@ -229,12 +309,26 @@ type CustomersHandler interface {
 	// Update changes the fields that the mask names and no other. 409 if the customer is not of the version given, or is
 	// deleted and does not get another status in the same call. The same call once more changes nothing.
 	Update(context.Context, *UpdateRequest, *UpdateResponse) error
+	// UpdateName changes the name, as Update does with the mask name.
+	UpdateName(context.Context, *UpdateNameRequest, *UpdateNameResponse) error
+	// RequestEmailChange asks for another address of an active customer (409). Both addresses get a mail: the new one has a token
+	// for ConfirmEmailChange, the old one is told, and how to stop it. The answer does not tell whether the new address is
+	// another customer's: only the mail does. Another request replaces the one before, one for the present address withdraws
+	// it. 429 after five requests within an hour.
+	RequestEmailChange(context.Context, *RequestEmailChangeRequest, *RequestEmailChangeResponse) error
+	// ConfirmEmailChange gives the customer the address that the token was sent to. 400 for a token that is wrong, used, expired or
+	// replaced by a newer one, without saying which; 409 if the address is another customer's by now. The same call once more
+	// changes nothing.
+	ConfirmEmailChange(context.Context, *ConfirmEmailChangeRequest, *ConfirmEmailChangeResponse) error
 	// Delete gives a customer the status inactive; the address stays taken. Deleting a deleted customer changes nothing. With force
 	// the customer is erased, here at once and everywhere else soon (ReadErasure): what stays is the id, with the status inactive.
 	// That cannot be undone. After 30 days it happens to every deleted customer.
 	Delete(context.Context, *DeleteRequest, *DeleteResponse) error
 	// ReadErasure tells which services have erased a customer, and which are still to. 404 for one who is not erased.
 	ReadErasure(context.Context, *ReadErasureRequest, *ReadErasureResponse) error
+	// Undelete gives a deleted customer back what they had: the status, the password and the keys; sessions stay ended. It is
+	// possible for 30 days (409). Of a customer who is not deleted it changes nothing.
+	Undelete(context.Context, *UndeleteRequest, *UndeleteResponse) error
 	// MarkVerified says that the customer's address is proven: awaiting_verification becomes verified. Of a customer who is
 	// verified or active already it changes nothing. 409 for one who is inactive or banned.
 	MarkVerified(context.Context, *MarkVerifiedRequest, *MarkVerifiedResponse) error
@@ -253,6 +347,12 @@ type CustomersHandler interface {
 	// Logout ends the session that the call's token is of, so that its refresh token is good no longer. Of an admin it ends all
 	// sessions of the customer. The access token stays good for the rest of its five minutes.
 	Logout(context.Context, *LogoutRequest, *LogoutResponse) error
+	// ListSessions returns the log-ins of the customer that have not ended, those used last first. There are at most 100, so
+	// that the list has one page.
+	ListSessions(context.Context, *ListSessionsRequest, *ListSessionsResponse) error
+	// RevokeSession ends one log-in of the customer, so that its refresh token is good no longer; access tokens that it was
+	// given live for five minutes at most. Of one that has ended, or that is not the customer's, nothing changes.
+	RevokeSession(context.Context, *RevokeSessionRequest, *RevokeSessionResponse) error
 }
 
 func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...server.HandlerOption) error {
@@ -261,14 +361,20 @@ func RegisterCustomersHandler(s server.Server, hdlr CustomersHandler, opts ...se
 		Read(ctx context.Context, in *ReadRequest, out *ReadResponse) error
 		List(ctx context.Context, in *ListRequest, out *ListResponse) error
 		Update(ctx context.Context, in *UpdateRequest, out *UpdateResponse) error
+		UpdateName(ctx context.Context, in *UpdateNameRequest, out *UpdateNameResponse) error
+		RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, out *RequestEmailChangeResponse) error
+		ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, out *ConfirmEmailChangeResponse) error
 		Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error
 		ReadErasure(ctx context.Context, in *ReadErasureRequest, out *ReadErasureResponse) error
+		Undelete(ctx context.Context, in *UndeleteRequest, out *UndeleteResponse) error
 		MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error
 		Activate(ctx context.Context, in *ActivateRequest, out *ActivateResponse) error
 		Ban(ctx context.Context, in *BanRequest, out *BanResponse) error
 		Unban(ctx context.Context, in *UnbanRequest, out *UnbanResponse) error
 		Login(ctx context.Context, in *LoginRequest, out *LoginResponse) error
 		Logout(ctx context.Context, in *LogoutRequest, out *LogoutResponse) error
+		ListSessions(ctx context.Context, in *ListSessionsRequest, out *ListSessionsResponse) error
+		RevokeSession(ctx context.Context, in *RevokeSessionRequest, out *RevokeSessionResponse) error
 	}
 	type Customers struct {
 		customers
@@ -297,12 +403,28 @@ func (h *customersHandler) Update(ctx context.Context, in *UpdateRequest, out *U
 	return h.CustomersHandler.Update(ctx, in, out)
 }
 
+func (h *customersHandler) UpdateName(ctx context.Context, in *UpdateNameRequest, out *UpdateNameResponse) error {
+	return h.CustomersHandler.UpdateName(ctx, in, out)
+}
+
+func (h *customersHandler) RequestEmailChange(ctx context.Context, in *RequestEmailChangeRequest, out *RequestEmailChangeResponse) error {
+	return h.CustomersHandler.RequestEmailChange(ctx, in, out)
+}
+
+func (h *customersHandler) ConfirmEmailChange(ctx context.Context, in *ConfirmEmailChangeRequest, out *ConfirmEmailChangeResponse) error {
+	return h.CustomersHandler.ConfirmEmailChange(ctx, in, out)
+}
+
 func (h *customersHandler) Delete(ctx context.Context, in *DeleteRequest, out *DeleteResponse) error {
 	return h.CustomersHandler.Delete(ctx, in, out)
 }
 
 func (h *customersHandler) ReadErasure(ctx context.Context, in *ReadErasureRequest, out *ReadErasureResponse) error {
 	return h.CustomersHandler.ReadErasure(ctx, in, out)
+}
+
+func (h *customersHandler) Undelete(ctx context.Context, in *UndeleteRequest, out *UndeleteResponse) error {
+	return h.CustomersHandler.Undelete(ctx, in, out)
 }
 
 func (h *customersHandler) MarkVerified(ctx context.Context, in *MarkVerifiedRequest, out *MarkVerifiedResponse) error {
@@ -327,6 +449,14 @@ func (h *customersHandler) Login(ctx context.Context, in *LoginRequest, out *Log
 
 func (h *customersHandler) Logout(ctx context.Context, in *LogoutRequest, out *LogoutResponse) error {
 	return h.CustomersHandler.Logout(ctx, in, out)
+}
+
+func (h *customersHandler) ListSessions(ctx context.Context, in *ListSessionsRequest, out *ListSessionsResponse) error {
+	return h.CustomersHandler.ListSessions(ctx, in, out)
+}
+
+func (h *customersHandler) RevokeSession(ctx context.Context, in *RevokeSessionRequest, out *RevokeSessionResponse) error {
+	return h.CustomersHandler.RevokeSession(ctx, in, out)
 }
 
 // Api Endpoints for Keys service

@@ -23,6 +23,8 @@ type Accounts interface {
 	// End ends a session of an account, EndAll all of them. An account that does not exist has none.
 	End(ctx context.Context, account, session string) error
 	EndAll(ctx context.Context, account string) error
+	// Sessions returns the sessions of an account that have not ended, those used last first, at most 100.
+	Sessions(ctx context.Context, account string) ([]LogIn, error)
 	// SetBlocked lets nobody log in to an account and ends its sessions, or lets its owner log in again. It tells whether
 	// there is such an account; none is made, and one that is made later is not blocked.
 	SetBlocked(ctx context.Context, account string, blocked bool) (exists bool, err error)

@@ -37,6 +37,8 @@ type Customer struct {
 	Version int64             // 1, and one more with each change
 
 	beforeBan Status // what a banned customer was; empty for others, but for one who was deleted while banned
+	// beforeDelete is what a deleted customer was; empty for others.
+	beforeDelete Status
 }
 
 // Ref names a customer by exactly one of its fields.
@@ -53,6 +55,8 @@ type Config struct {
 	Outbox Outbox
 	// Accounts knows passwords and sessions.
 	Accounts Accounts
+	// Mails sends the mails of a change of an address.
+	Mails Mails
 	// Clock tells the time; time.Now when nil.
 	Clock func() time.Time
 }
@@ -66,6 +70,8 @@ func (c Config) Validate() error {
 		return errors.New("customers: an outbox is missing")
 	case c.Accounts == nil:
 		return errors.New("customers: accounts are missing")
+	case c.Mails == nil:
+		return errors.New("customers: mails are missing")
 	}
 	return nil
 }
@@ -74,6 +80,7 @@ func (c Config) Validate() error {
 type Customers struct {
 	book
 	accounts        Accounts
+	mails           Mails
 	byID, byAddress *database.Lookup[string, Customer]
 }
 
@@ -102,7 +109,7 @@ func New(cfg Config) (*Customers, error) {
 		})
 	}
 	return &Customers{
-		book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts, byID: by("id"), byAddress: by("email_key"),
+		book: newBook(cfg.DB, cfg.Outbox, cfg.Clock), accounts: cfg.Accounts, mails: cfg.Mails, byID: by("id"), byAddress: by("email_key"),
 	}, nil
 }
 

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// eraseAfter is how long a deleted customer is kept.
-	eraseAfter = 30 * 24 * time.Hour
+	// eraseAfter is how long a deleted customer is kept: as long as that can be undone.
+	eraseAfter = undoableFor
 	// erasureDue is how long a service has to erase a customer.
 	erasureDue = 24 * time.Hour
 	// erasedAtOnce is how many customers are seen to in one go.
@@ -72,10 +72,13 @@ func (c *Customers) erase(ctx context.Context, tx database.Querier, customer Cus
 	if _, err := tx.Exec(ctx, `DELETE FROM customers_keys WHERE customer_id = $1`, customer.ID); err != nil {
 		return fmt.Errorf("erase the keys of a customer: %w", err)
 	}
+	if _, err := tx.Exec(ctx, `DELETE FROM customers_email_changes WHERE customer_id = $1`, customer.ID); err != nil {
+		return fmt.Errorf("erase a change of the address: %w", err)
+	}
 	// The key of the address has to be unique, and must be none that an address has.
 	_, err := tx.Exec(ctx, `
 		UPDATE customers_customers
-		SET status = $2, email = '', email_key = ' ' || id, name = '', name_key = '', meta = '{}', before_ban = NULL,
+		SET status = $2, email = '', email_key = ' ' || id, name = '', name_key = '', meta = '{}', before_ban = NULL, before_delete = NULL,
 			version = $3, updated = $4
 		WHERE id = $1`, customer.ID, Inactive, customer.Version+1, now.UnixMicro())
 	if err != nil {

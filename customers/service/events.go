@@ -40,6 +40,8 @@ func deleted(string) *customersevents.Event {
 	return &customersevents.Event{Type: customersevents.EventType_EventTypeDeleted, Deleted: &customersevents.Deleted{}}
 }
 
+func undeleted(string) *customersevents.Event { return updated([]string{"status"}) }
+
 func verified(string) *customersevents.Event {
 	return &customersevents.Event{Type: customersevents.EventType_EventTypeVerified, Verified: &customersevents.Verified{}}
 }

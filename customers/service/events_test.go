@@ -30,7 +30,7 @@ func publishing(t *testing.T, f func(t *testing.T, c *service.Customers, outbox 
 	t.Parallel()
 	databasetest.Each(t, "customers", migrations.FS, func(t *testing.T, db *database.DB) {
 		clock, outbox := &clock{now: start}, &fakes.FakeOutbox{}
-		c, err := service.New(service.Config{DB: db, Outbox: outbox, Accounts: &fakes.FakeAccounts{}, Clock: clock.Now})
+		c, err := service.New(service.Config{DB: db, Outbox: outbox, Accounts: &fakes.FakeAccounts{}, Mails: &fakes.FakeMails{}, Clock: clock.Now})
 		require.NoError(t, err)
 		f(t, c, outbox, clock)
 	})

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -18,9 +19,11 @@ const (
 	afterAll = "\U0010FFFF"
 	// afterText, behind a text, is lower than every other text that begins with it, since none has control characters.
 	afterText = "\x01"
-	// scanned is how many rows, for each customer of a page, the search by name looks at, because it leaves out those
-	// that the search by address has found. A page may thus be short, and its cost never depends on where it is.
+	// scanned is how many rows, for each customer of a page, a search looks at that leaves some out: those that the search
+	// by address has found before the one by name, or that were not created in the time that is asked for. A page may thus be
+	// short, and its cost never depends on where it is.
 	scanned = 4
+	maxTime = 253402300799 // the last second of the year 9999
 )
 
 // ListQuery asks for one page.
@@ -29,6 +32,8 @@ type ListQuery struct {
 	Token  string // Page.Next of the page before; empty for the first
 	Status Status // empty for all
 	Prefix string // of the address or of the name, in any case; empty for all
+	// From and To are when the customers were created, in seconds since 1970: from the one on and before the other; 0 for any.
+	From, To int64
 }
 
 // Page is a page of customers.
@@ -52,19 +57,12 @@ func (c *Customers) List(ctx context.Context, q ListQuery) (Page, error) {
 	}
 	var page Page
 	if at.Phase == byAddress {
-		found, err := c.selectPage(ctx, q, q.Size+1, nextByAddress, at.Key, q.Prefix+afterAll)
-		if err != nil {
-			return Page{}, err
+		var done bool
+		if page, done, err = c.listByAddress(ctx, q, at); err != nil || done {
+			return page, err
 		}
-		if len(found) > q.Size {
-			found = found[:q.Size]
-			page.Next = position{Phase: byAddress, Key: strings.ToLower(found[q.Size-1].Email) + afterText}.token(q)
-			page.Customers = found
-			return page, nil
-		}
-		page.Customers = found
 		at = position{Phase: byName, Key: q.Prefix}
-		if len(found) == q.Size {
+		if len(page.Customers) == q.Size {
 			page.Next = at.token(q)
 			return page, nil
 		}
@@ -73,16 +71,40 @@ func (c *Customers) List(ctx context.Context, q ListQuery) (Page, error) {
 }
 
 func (c *Customers) listByCreation(ctx context.Context, q ListQuery, at position) (Page, error) {
-	found, err := c.selectPage(ctx, q, q.Size+1, nextByCreation, at.ID)
+	found, err := c.selectPage(ctx, q, q.Size+1, nextByCreation, at.Created, at.ID, q.before())
 	if err != nil {
 		return Page{}, err
 	}
 	page := Page{Customers: found}
 	if len(found) > q.Size {
 		page.Customers = found[:q.Size]
-		page.Next = position{Phase: byCreation, ID: found[q.Size-1].ID}.token(q)
+		last := found[q.Size-1]
+		page.Next = position{Phase: byCreation, Created: last.Created.UnixMicro(), ID: last.ID}.token(q)
 	}
 	return page, nil
+}
+
+// listByAddress makes a page of those that are found by address, and tells whether there are more of them.
+func (c *Customers) listByAddress(ctx context.Context, q ListQuery, at position) (page Page, more bool, err error) {
+	limit := q.Size + 1
+	if q.From != 0 || q.To != 0 {
+		limit = scanned * q.Size
+	}
+	found, err := c.selectPage(ctx, q, limit, nextByAddress, at.Key, q.Prefix+afterAll)
+	if err != nil {
+		return Page{}, false, err
+	}
+	for i, customer := range found {
+		if q.covers(customer) {
+			page.Customers = append(page.Customers, customer)
+		}
+		full := len(page.Customers) == q.Size && i < len(found)-1
+		if full || i == limit-1 {
+			page.Next = position{Phase: byAddress, Key: strings.ToLower(customer.Email) + afterText}.token(q)
+			return page, true, nil
+		}
+	}
+	return page, false, nil
 }
 
 // listByName adds to a page, which has space for at least one more, those that are found by name alone.
@@ -93,8 +115,8 @@ func (c *Customers) listByName(ctx context.Context, q ListQuery, at position, pa
 		return Page{}, err
 	}
 	for i, customer := range found {
-		if strings.HasPrefix(strings.ToLower(customer.Email), q.Prefix) {
-			continue // it was on a page before
+		if strings.HasPrefix(strings.ToLower(customer.Email), q.Prefix) || !q.covers(customer) {
+			continue // it was on a page before, or is to be on none
 		}
 		page.Customers = append(page.Customers, customer)
 		if len(page.Customers) == q.Size && (i < len(found)-1 || len(found) == limit) {
@@ -109,13 +131,29 @@ func (c *Customers) listByName(ctx context.Context, q ListQuery, at position, pa
 	return page, nil
 }
 
+// since and before are the time that a query asks for, in microseconds since 1970.
+func (q ListQuery) since() int64 { return q.From * 1_000_000 }
+
+func (q ListQuery) before() int64 {
+	if q.To == 0 {
+		return math.MaxInt64
+	}
+	return q.To * 1_000_000
+}
+
+// covers tells whether a customer was created in the time that is asked for.
+func (q ListQuery) covers(c Customer) bool {
+	created := c.Created.UnixMicro()
+	return created >= q.since() && created < q.before()
+}
+
 // next is the part of a query that finds what follows a position in one order.
 type next struct{ where, order string }
 
 // What follows in each phase. There is an index for each, with the status before it and without. Each has one lower bound:
 // given two, SQLite may begin with the one that all pages share, and read all pages before on the way to a page.
 var (
-	nextByCreation = next{`id > $1`, `id`}
+	nextByCreation = next{`(created, id) > ($1, $2) AND created < $3`, `created, id`}
 	nextByAddress  = next{`email_key >= $1 AND email_key < $2`, `email_key`}
 	nextByName     = next{`(name_key, id) > ($1, $2) AND name_key < $3`, `name_key, id`}
 )
@@ -156,11 +194,29 @@ func (q *ListQuery) check() (position, error) {
 		return position{}, err
 	}
 	q.Prefix = strings.ToLower(strings.TrimLeft(q.Prefix, " "))
+	if err := q.checkTime(); err != nil {
+		return position{}, err
+	}
 	if q.Token == "" {
 		if q.Prefix == "" {
-			return position{Phase: byCreation}, nil
+			return position{Phase: byCreation, Created: q.since()}, nil
 		}
 		return position{Phase: byAddress, Key: q.Prefix}, nil
 	}
 	return parseToken("page_token", q.Token, *q)
+}
+
+func (q ListQuery) checkTime() error {
+	for _, bound := range []struct {
+		field string
+		at    int64
+	}{{"created_from", q.From}, {"created_to", q.To}} {
+		if bound.at < 0 || bound.at > maxTime {
+			return errors.Invalid(bound.field, "must be in seconds since 1970, in the year 9999 at the latest, or 0 for any time")
+		}
+	}
+	if q.To != 0 && q.To <= q.From {
+		return errors.Invalid("created_to", "must be later than created_from")
+	}
+	return nil
 }

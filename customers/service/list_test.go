@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -103,6 +104,11 @@ func TestListRefused(t *testing.T) {
 		"status":             {service.ListQuery{Status: "vip"}, "status: must be one of"},
 		"long query":         {service.ListQuery{Prefix: strings.Repeat("ä", 257)}, "query: must have at most 256"},
 		"control in query":   {service.ListQuery{Prefix: "a\x00"}, "query: must not contain control"},
+		"time below":         {service.ListQuery{From: -1}, "created_from: must be in seconds since 1970"},
+		"time above":         {service.ListQuery{To: 253402300800}, "created_to: must be in seconds since 1970"},
+		"time backwards":     {service.ListQuery{From: 7, To: 7}, "created_to: must be later than created_from"},
+		"token of a time":    {service.ListQuery{Token: plain, From: 7}, "page_token: must be the next_page_token"},
+		"token before":       {service.ListQuery{Token: prefix, Prefix: "jane", To: 1 << 33}, "page_token: must be the next_page_token"},
 		"no token":           {service.ListQuery{Token: "?"}, "page_token: must be the next_page_token"},
 		"long token":         {service.ListQuery{Token: strings.Repeat("a", 1<<20)}, "page_token: must be the next_page_token"},
 		"token and a space":  {service.ListQuery{Token: plain + " "}, "page_token: must be the next_page_token"},
@@ -128,12 +134,13 @@ func TestListRefused(t *testing.T) {
 // Whatever is listed, in pages of whatever size, has each customer that fits exactly once, and no other.
 func TestEveryCustomerOnce(t *testing.T) {
 	t.Parallel()
-	c, _ := setup(t)
+	c, clock := setup(t)
 	text := rapid.StringMatching(`[ab]{1,4}`)
 	count := 0
 	rapid.Check(t, func(t *rapid.T) {
 		for range rapid.IntRange(0, 5).Draw(t, "more") {
 			count++
+			clock.Turn(rapid.SampledFrom([]time.Duration{0, 300 * time.Millisecond, time.Second}).Draw(t, "later"))
 			create := service.NewCustomer{
 				Email: fmt.Sprintf("%s%d@example.com", text.Draw(t, "email"), count),
 				Name:  rapid.OneOf(text, rapid.Just("Aa"), rapid.Just("aÄ"), rapid.Just("")).Draw(t, "name"),
@@ -152,8 +159,18 @@ func TestEveryCustomerOnce(t *testing.T) {
 			Prefix: rapid.SampledFrom([]string{"", "a", "A", "ab", "b", "bb", "aä"}).Draw(t, "prefix"),
 			Status: rapid.SampledFrom([]service.Status{"", service.Active, service.Banned}).Draw(t, "status"),
 		}
+		everybody := pages(t, c, service.ListQuery{Size: 100})
+		if len(everybody) > 0 && rapid.Bool().Draw(t, "some time") {
+			bound := rapid.Custom(func(t *rapid.T) int64 { return rapid.SampledFrom(everybody).Draw(t, "of").Created.Unix() })
+			q.From = rapid.OneOf(bound, rapid.Just(int64(0))).Draw(t, "from")
+			q.To = rapid.OneOf(bound, rapid.Just(int64(0))).Filter(func(to int64) bool { return to == 0 || to > q.From }).Draw(t, "to")
+		}
 		var want []string
-		for _, customer := range pages(t, c, service.ListQuery{Size: 100}) {
+		for _, customer := range everybody {
+			created := customer.Created.Unix()
+			if created < q.From || q.To != 0 && created >= q.To {
+				continue
+			}
 			prefix := strings.ToLower(q.Prefix)
 			fits := strings.HasPrefix(strings.ToLower(customer.Email), prefix) || strings.HasPrefix(strings.ToLower(customer.Name), prefix)
 			if fits && (q.Status == "" || q.Status == customer.Status) {

@@ -16,7 +16,7 @@ func FuzzPageToken(f *testing.F) {
 	const id = "0190f8b0-0000-7000-8000-000000000000"
 	f.Add(position{Phase: byName, Key: "jane d", ID: id}.token(list))
 	f.Add(position{Phase: byAddress, Key: "jane@example.com"}.token(list))
-	f.Add(position{Phase: byCreation, ID: id}.token(list))
+	f.Add(position{Phase: byCreation, Created: 1, ID: id}.token(list))
 	f.Add("")
 	f.Fuzz(func(t *testing.T, token string) {
 		p, err := parseToken("page_token", token, list)

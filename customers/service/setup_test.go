@@ -22,6 +22,7 @@ type room struct {
 	clock     *clock
 	outbox    *fakes.FakeOutbox
 	accounts  *fakes.FakeAccounts
+	mails     *fakes.FakeMails
 	blocked   *blocked
 	customers *service.Customers
 	keys      *service.Keys
@@ -60,12 +61,12 @@ func (b *blocked) has(account string) bool {
 func newRoom(t testing.TB, db *database.DB) *room {
 	t.Helper()
 	r := &room{
-		db: db, clock: &clock{now: start}, outbox: &fakes.FakeOutbox{}, accounts: &fakes.FakeAccounts{},
+		db: db, clock: &clock{now: start}, outbox: &fakes.FakeOutbox{}, accounts: &fakes.FakeAccounts{}, mails: &fakes.FakeMails{},
 		blocked: &blocked{ids: make(map[string]bool), missing: make(map[string]bool)},
 	}
 	r.accounts.SetBlockedCalls(r.blocked.set)
 	var err error
-	r.customers, err = service.New(service.Config{DB: db, Outbox: r.outbox, Accounts: r.accounts, Clock: r.clock.Now})
+	r.customers, err = service.New(service.Config{DB: db, Outbox: r.outbox, Accounts: r.accounts, Mails: r.mails, Clock: r.clock.Now})
 	require.NoError(t, err)
 	r.keys, err = service.NewKeys(service.KeysConfig{DB: db, Outbox: r.outbox, Clock: r.clock.Now})
 	require.NoError(t, err)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/m3o/backend/pkg/database"
 	"github.com/m3o/backend/pkg/errors"
@@ -18,10 +19,17 @@ const (
 	ban          call = "Ban"
 	unban        call = "Unban"
 	remove       call = "Delete"
+	undelete     call = "Undelete"
 )
 
-// asBefore stands for the status that a banned customer had before the ban.
-const asBefore Status = "as before"
+// What a customer had before the ban, and before the deletion, stands for whatever that was.
+const (
+	asBeforeBan    Status = "as before the ban"
+	asBeforeDelete Status = "as before the deletion"
+)
+
+// undoableFor is how long a deletion can be undone.
+const undoableFor = 30 * 24 * time.Hour
 
 // transition is what a call makes of a customer of one status. Where that is the same status nothing changes, the version
 // neither, so that the call may be made again.
@@ -47,7 +55,7 @@ var transitions = []transition{
 	{ban, Active, Banned, banned},
 	{ban, Banned, Banned, nil},
 
-	{unban, Banned, asBefore, unbanned},
+	{unban, Banned, asBeforeBan, unbanned},
 	{unban, AwaitingVerification, AwaitingVerification, nil},
 	{unban, Verified, Verified, nil},
 	{unban, Active, Active, nil},
@@ -58,6 +66,12 @@ var transitions = []transition{
 	{remove, Active, Inactive, deleted},
 	{remove, Banned, Inactive, deleted},
 	{remove, Inactive, Inactive, nil},
+
+	{undelete, Inactive, asBeforeDelete, undeleted},
+	{undelete, AwaitingVerification, AwaitingVerification, nil},
+	{undelete, Verified, Verified, nil},
+	{undelete, Active, Active, nil},
+	{undelete, Banned, Banned, nil},
 }
 
 // transitionOf finds what a call makes of a customer of a status; a conflict if it makes nothing of it.
@@ -75,8 +89,15 @@ func transitionOf(c call, from Status) (transition, error) {
 		from, c, strings.Join(possible, " or "))
 }
 
-// in is the customer with another status. A ban keeps what there was before, also through the deletion of a banned customer.
+// in is the customer with another status. A deletion keeps what there was before, and so does a ban, also through the deletion
+// of a banned customer.
 func (c Customer) in(s Status) Customer {
+	if s != c.Status {
+		c.beforeDelete = ""
+		if s == Inactive {
+			c.beforeDelete = c.Status
+		}
+	}
 	switch {
 	case s == c.Status, s == Inactive:
 	case s != Banned:
@@ -95,6 +116,20 @@ func (c Customer) released() Customer {
 		before = AwaitingVerification // banned by a version that did not keep it
 	}
 	c.Status, c.beforeBan = before, ""
+	return c
+}
+
+// restored is a deleted customer who is not deleted any more.
+func (c Customer) restored() Customer {
+	before := c.beforeDelete
+	switch {
+	case before != "":
+	case c.beforeBan != "": // deleted by a version that did not keep it
+		before = Banned
+	default:
+		before = AwaitingVerification
+	}
+	c.Status, c.beforeDelete = before, ""
 	return c
 }
 
@@ -142,9 +177,15 @@ func (c *Customers) carryOut(ctx context.Context, tx database.Querier, customer 
 	case customer.erased():
 		return Customer{}, errErased()
 	}
-	if t.to == asBefore {
+	switch t.to {
+	case asBeforeBan:
 		customer = customer.released()
-	} else {
+	case asBeforeDelete:
+		if !c.now().Before(customer.Updated.Add(undoableFor)) {
+			return Customer{}, errors.Conflict("status", "is inactive for more than 30 days, which cannot be undone")
+		}
+		customer = customer.restored()
+	default:
 		customer = customer.in(t.to)
 	}
 	customer.Updated = c.now()
@@ -188,4 +229,12 @@ func (c *Customers) Unban(ctx context.Context, ref Ref) (Customer, error) {
 func (c *Customers) Delete(ctx context.Context, ref Ref) error {
 	_, err := c.move(ctx, ref, remove, "")
 	return err
+}
+
+// Undelete gives a deleted customer back what they were, within 30 days. Errors are as those of Ban.
+func (c *Customers) Undelete(ctx context.Context, id string) (Customer, error) {
+	if id == "" {
+		return Customer{}, errors.Invalid("id", "required")
+	}
+	return c.move(ctx, Ref{ID: id}, undelete, "")
 }

@@ -44,22 +44,27 @@ var calls = map[string]func(*service.Customers, context.Context, string) error{
 	"Delete": func(c *service.Customers, ctx context.Context, id string) error {
 		return c.Delete(ctx, service.Ref{ID: id})
 	},
+	"Undelete": func(c *service.Customers, ctx context.Context, id string) error {
+		_, err := c.Undelete(ctx, id)
+		return err
+	},
 }
 
 // expected is what becomes of a customer of each status, said anew: "-" is nothing, "409" a refusal. The customer who is
-// banned here was awaiting verification before.
+// banned or deleted here was awaiting verification before.
 var expected = map[string]map[service.Status]string{
 	"MarkVerified": {"awaiting_verification": "verified", "verified": "-", "active": "-", "inactive": "409", "banned": "409"},
 	"Activate":     {"awaiting_verification": "409", "verified": "active", "active": "-", "inactive": "409", "banned": "409"},
 	"Ban":          {"awaiting_verification": "banned", "verified": "banned", "active": "banned", "inactive": "409", "banned": "-"},
 	"Unban":        {"awaiting_verification": "-", "verified": "-", "active": "-", "inactive": "-", "banned": "awaiting_verification"},
 	"Delete":       {"awaiting_verification": "inactive", "verified": "inactive", "active": "inactive", "inactive": "-", "banned": "inactive"},
+	"Undelete":     {"awaiting_verification": "-", "verified": "-", "active": "-", "inactive": "awaiting_verification", "banned": "-"},
 }
 
 var eventOf = map[string]customersevents.EventType{
 	"MarkVerified": customersevents.EventType_EventTypeVerified, "Activate": customersevents.EventType_EventTypeSignup,
 	"Ban": customersevents.EventType_EventTypeBanned, "Unban": customersevents.EventType_EventTypeUnbanned,
-	"Delete": customersevents.EventType_EventTypeDeleted,
+	"Delete": customersevents.EventType_EventTypeDeleted, "Undelete": customersevents.EventType_EventTypeUpdated,
 }
 
 // Every call on a customer of every status: what it makes of them, which event follows, and what it leaves alone.
@@ -132,6 +137,52 @@ func TestUnbanRestores(t *testing.T) {
 	})
 }
 
+// What was deleted is as it was before, bans and log-ins included, for as long as it can be undone.
+func TestUndelete(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		for _, status := range []service.Status{service.AwaitingVerification, service.Verified, service.Active, service.Banned} {
+			c := r.customer(t, string(status)+"@example.com", status)
+			for range 2 {
+				require.NoError(t, calls["Delete"](r.customers, t.Context(), c.ID))
+				require.True(t, r.blocked.has(c.ID))
+				r.clock.Turn(30*24*time.Hour - time.Microsecond)
+				events := r.told(t, func() { require.NoError(t, calls["Undelete"](r.customers, t.Context(), c.ID)) })
+				require.Len(t, events, 1)
+				require.Equal(t, []string{"status"}, events[0].Updated.Fields)
+				require.Equal(t, status, r.read(t, c.ID).Status)
+				require.Equal(t, status != service.Active, r.blocked.has(c.ID))
+			}
+			require.NoError(t, calls["Delete"](r.customers, t.Context(), c.ID))
+			r.clock.Turn(30 * 24 * time.Hour)
+			deleted := r.read(t, c.ID)
+			_, err := r.customers.Undelete(t.Context(), c.ID)
+			requireError(t, err, errors.KindConflict, "status: is inactive for more than 30 days")
+			require.Equal(t, deleted, r.read(t, c.ID))
+		}
+		_, err := r.customers.Undelete(t.Context(), "")
+		requireError(t, err, errors.KindInvalid, "id: required")
+	})
+}
+
+// A version that kept less has deleted somebody: they get the least that they can have had, and no ban is lifted.
+func TestUndeleteOfAnEarlierDeletion(t *testing.T) {
+	eachRoom(t, func(t *testing.T, r *room) {
+		for from, want := range map[service.Status]service.Status{
+			service.Active: service.AwaitingVerification, service.Banned: service.Banned,
+		} {
+			c := r.customer(t, string(from)+"@example.com", from)
+			require.NoError(t, calls["Delete"](r.customers, t.Context(), c.ID))
+			require.NoError(t, r.db.Tx(t.Context(), func(ctx context.Context, tx database.Querier) error {
+				_, err := tx.Exec(ctx, `UPDATE customers_customers SET before_delete = NULL WHERE id = $1`, c.ID)
+				return err
+			}))
+			got, err := r.customers.Undelete(t.Context(), c.ID)
+			require.NoError(t, err)
+			require.Equal(t, want, got.Status)
+		}
+	})
+}
+
 // A version that kept less has banned somebody: they get the least that they can have had.
 func TestUnbanOfAnEarlierBan(t *testing.T) {
 	eachRoom(t, func(t *testing.T, r *room) {
@@ -181,8 +232,8 @@ func TestStatusRequests(t *testing.T) {
 
 // model is what the statuses of one customer do, said anew.
 type model struct {
-	status, before service.Status
-	version        int
+	status, before, beforeDelete service.Status
+	version                      int
 }
 
 // Random histories of calls, among them an admin's Update, end where the model does, and the account fits at every step.
@@ -195,7 +246,7 @@ func TestHistories(t *testing.T) {
 		c := create(t, r.customers, fmt.Sprintf("history%d@example.com", number), "")
 		m := model{status: service.AwaitingVerification, version: 1}
 		for range rapid.IntRange(1, 12).Draw(rt, "calls") {
-			name := rapid.SampledFrom([]string{"MarkVerified", "Activate", "Ban", "Unban", "Delete", "Update"}).Draw(rt, "call")
+			name := rapid.SampledFrom([]string{"MarkVerified", "Activate", "Ban", "Unban", "Delete", "Undelete", "Update"}).Draw(rt, "call")
 			var err error
 			before := m
 			events := r.told(t, func() {
@@ -228,7 +279,9 @@ func (m model) after(call string) model {
 	case call == "Unban":
 		return model{status: m.before, version: m.version + 1}
 	case call == "Delete":
-		return model{status: service.Inactive, before: m.before, version: m.version + 1}
+		return model{status: service.Inactive, before: m.before, beforeDelete: m.status, version: m.version + 1}
+	case call == "Undelete":
+		return model{status: m.beforeDelete, before: m.before, version: m.version + 1}
 	default:
 		return m.update(service.Status(want))
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // columns are those of a customer, in the order in which scan reads them.
-const columns = `id, status, email, name, meta, version, created, updated, before_ban`
+const columns = `id, status, email, name, meta, version, created, updated, before_ban, before_delete`
 
 // insert adds a customer unless there is one of the same address, and says whether it did.
 func insert(ctx context.Context, tx database.Querier, c Customer) (bool, error) {
@@ -24,10 +24,10 @@ func insert(ctx context.Context, tx database.Querier, c Customer) (bool, error) 
 	}
 	result, err := tx.Exec(ctx, `
 		INSERT INTO customers_customers (`+columns+`, email_key, name_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (email_key) DO NOTHING`,
 		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Created.UnixMicro(), c.Updated.UnixMicro(), orNull(c.beforeBan),
-		strings.ToLower(c.Email), strings.ToLower(c.Name))
+		orNull(c.beforeDelete), strings.ToLower(c.Email), strings.ToLower(c.Name))
 	if err != nil {
 		return false, fmt.Errorf("insert a customer: %w", err)
 	}
@@ -43,10 +43,11 @@ func update(ctx context.Context, tx database.Querier, c Customer) error {
 	}
 	_, err = tx.Exec(ctx, `
 		UPDATE customers_customers
-		SET status = $2, email = $3, name = $4, meta = $5, version = $6, updated = $7, email_key = $8, name_key = $9, before_ban = $10
+		SET status = $2, email = $3, name = $4, meta = $5, version = $6, updated = $7, email_key = $8, name_key = $9,
+			before_ban = $10, before_delete = $11
 		WHERE id = $1`,
 		c.ID, c.Status, c.Email, c.Name, meta, c.Version, c.Updated.UnixMicro(),
-		strings.ToLower(c.Email), strings.ToLower(c.Name), orNull(c.beforeBan))
+		strings.ToLower(c.Email), strings.ToLower(c.Name), orNull(c.beforeBan), orNull(c.beforeDelete))
 	if database.IsUnique(err, "email_key") {
 		return errors.Conflict("email", "another customer has this address").WithCause(err)
 	}
@@ -143,11 +144,12 @@ func scan(row interface{ Scan(dest ...any) error }) (Customer, error) {
 	var c Customer
 	var meta string
 	var created, updated int64
-	var beforeBan sql.NullString
-	if err := row.Scan(&c.ID, &c.Status, &c.Email, &c.Name, &meta, &c.Version, &created, &updated, &beforeBan); err != nil {
+	var beforeBan, beforeDelete sql.NullString
+	err := row.Scan(&c.ID, &c.Status, &c.Email, &c.Name, &meta, &c.Version, &created, &updated, &beforeBan, &beforeDelete)
+	if err != nil {
 		return Customer{}, err
 	}
-	c.beforeBan = Status(beforeBan.String)
+	c.beforeBan, c.beforeDelete = Status(beforeBan.String), Status(beforeDelete.String)
 	c.Created, c.Updated = time.UnixMicro(created).UTC(), time.UnixMicro(updated).UTC()
 	if err := json.Unmarshal([]byte(meta), &c.Meta); err != nil {
 		return Customer{}, fmt.Errorf("the meta of customer %s is damaged", c.ID) // the cause would repeat it

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -29,6 +30,8 @@ type position struct {
 	Phase phase `json:"p"`
 	// Key is where to go on in the phases that are ordered by address or name: what is searched for, or the last one found.
 	Key string `json:"k,omitempty"`
+	// Created is when the last customer was created, in microseconds since 1970, in the order of creation.
+	Created int64 `json:"c,omitempty"`
 	// ID is the last customer in the other orders; empty at the beginning of the names.
 	ID string `json:"i,omitempty"`
 	// List is a hash of what is listed.
@@ -71,11 +74,11 @@ func parseToken(field, token string, q ListQuery) (position, error) {
 	valid := false
 	switch p.Phase {
 	case byCreation:
-		valid = q.Prefix == "" && p.Key == "" && hasID
+		valid = q.Prefix == "" && p.Key == "" && hasID && p.Created >= q.since() && p.Created < q.before()
 	case byAddress:
-		valid = searched && p.ID == ""
+		valid = searched && p.ID == "" && p.Created == 0
 	case byName:
-		valid = searched && (hasID || p.ID == "" && p.Key == q.Prefix)
+		valid = searched && p.Created == 0 && (hasID || p.ID == "" && p.Key == q.Prefix)
 	}
 	if !valid {
 		return position{}, invalid
@@ -85,6 +88,6 @@ func parseToken(field, token string, q ListQuery) (position, error) {
 
 // hash identifies the list that q asks for a page of.
 func (q ListQuery) hash() string {
-	sum := sha256.Sum256([]byte(string(q.Status) + "\x00" + q.Prefix))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", q.Status, q.Prefix, q.From, q.To))
 	return hex.EncodeToString(sum[:8])
 }

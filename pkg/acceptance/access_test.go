@@ -193,12 +193,14 @@ func expected(rpc string, policy access.Policy, caller, about string) int {
 	return http.StatusForbidden
 }
 
-// otherwise are the codes of RPCs that let a caller through and then find nothing to do: there is no such card, no signing
+// otherwise are the codes of RPCs that let a caller through and then find nothing to do: there is no such card, no such token, no signing
 // secret, and no payment provider unless something stands in for it; and a key is rotated once.
 var otherwise = map[string][]int{
-	"customers.Keys.RotateKey":   {http.StatusOK, http.StatusConflict},
-	"billing.Billing.DeleteCard": {http.StatusNotFound},
-	"billing.Billing.Webhook":    {http.StatusNotFound},
+	"customers.Keys.RotateKey":               {http.StatusOK, http.StatusConflict},
+	"customers.Customers.RequestEmailChange": {http.StatusOK, http.StatusTooManyRequests},
+	"customers.Customers.ConfirmEmailChange": {http.StatusBadRequest},
+	"billing.Billing.DeleteCard":             {http.StatusNotFound},
+	"billing.Billing.Webhook":                {http.StatusNotFound},
 
 	"customers.Customers.ReadErasure": {http.StatusNotFound},
 	"billing.Billing.SetupCard":       {http.StatusOK, http.StatusServiceUnavailable},

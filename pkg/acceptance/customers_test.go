@@ -135,6 +135,42 @@ func TestLoginAndBan(t *testing.T) {
 	require.Equal(t, http.StatusOK, code, answer)
 }
 
+// A customer sees their own log-ins, and ends one of them; nobody ends another's, even who knows its id.
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	p := boot(t, "customers")
+	p.member(t, "jane@example.com")
+	p.member(t, "joe@example.com")
+	rpc := func(token string) customers.CustomersService {
+		return customers.NewCustomersService("customers", p.RPC(token))
+	}
+	list := func(token string) []*customers.Session {
+		rsp, err := rpc(token).ListSessions(t.Context(), &customers.ListSessionsRequest{})
+		require.NoError(t, err)
+		return rsp.Sessions
+	}
+	_, kept, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
+	first := list(kept.Access)[0].Id
+	_, lost, _ := logIn(t, p.Client, byPassword("jane@example.com", password))
+	_, joes, _ := logIn(t, p.Client, byPassword("joe@example.com", password))
+	require.Len(t, list(kept.Access), 2)
+	require.Len(t, list(joes.Access), 1)
+	known := list(lost.Access)[0].Id
+	if known == first {
+		known = list(lost.Access)[1].Id
+	}
+	_, err := rpc(joes.Access).RevokeSession(t.Context(), &customers.RevokeSessionRequest{Id: known})
+	require.NoError(t, err)
+	require.Len(t, list(kept.Access), 2, "it is not joe's")
+	_, err = rpc(kept.Access).RevokeSession(t.Context(), &customers.RevokeSessionRequest{Id: known})
+	require.NoError(t, err)
+	require.Len(t, list(kept.Access), 1)
+	code, _, answer := logIn(t, p.Client, byRefresh(lost.Refresh))
+	require.Equal(t, http.StatusUnauthorized, code, answer)
+	code, _, answer = logIn(t, p.Client, byRefresh(kept.Refresh))
+	require.Equal(t, http.StatusOK, code, answer)
+}
+
 // Nobody learns from Login who is a customer: neither at the first attempt nor when there were too many, which are counted
 // by the address of the caller's own as well, through the services in between.
 func TestLoginTellsNothing(t *testing.T) {

@@ -16,6 +16,7 @@ type Core interface {
 	CompleteSignup(ctx context.Context, email, token, secret string) (service.Session, error)
 	Recover(ctx context.Context, email string) error
 	ResetPassword(ctx context.Context, email, token, password string) error
+	SendEmailChange(ctx context.Context, c service.EmailChange) error
 	Track(ctx context.Context, said service.Track) error
 	ReadTrack(ctx context.Context, id string) (service.Track, error)
 }

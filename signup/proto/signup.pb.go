@@ -421,6 +421,116 @@ func (*ResetPasswordResponse) Descriptor() ([]byte, []int) {
 	return file_signup_proto_signup_proto_rawDescGZIP(), []int{7}
 }
 
+// SendEmailChangeRequest has what is in the mails.
+type SendEmailChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new address, as for SendVerificationEmail. Required.
+	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
+	// The old address. Required.
+	OldEmail string `protobuf:"bytes,2,opt,name=old_email,json=oldEmail,proto3" json:"old_email,omitempty"`
+	// The token: 26 letters and digits. Empty when the new address is another customer's, which the mail to it then says.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// How long the token is good, in seconds: 1 to 604800, a week. Required with a token.
+	GoodFor       int64 `protobuf:"varint,4,opt,name=good_for,json=goodFor,proto3" json:"good_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendEmailChangeRequest) Reset() {
+	*x = SendEmailChangeRequest{}
+	mi := &file_signup_proto_signup_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendEmailChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendEmailChangeRequest) ProtoMessage() {}
+
+func (x *SendEmailChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendEmailChangeRequest.ProtoReflect.Descriptor instead.
+func (*SendEmailChangeRequest) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SendEmailChangeRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *SendEmailChangeRequest) GetOldEmail() string {
+	if x != nil {
+		return x.OldEmail
+	}
+	return ""
+}
+
+func (x *SendEmailChangeRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SendEmailChangeRequest) GetGoodFor() int64 {
+	if x != nil {
+		return x.GoodFor
+	}
+	return 0
+}
+
+// SendEmailChangeResponse is empty.
+type SendEmailChangeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendEmailChangeResponse) Reset() {
+	*x = SendEmailChangeResponse{}
+	mi := &file_signup_proto_signup_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendEmailChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendEmailChangeResponse) ProtoMessage() {}
+
+func (x *SendEmailChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signup_proto_signup_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendEmailChangeResponse.ProtoReflect.Descriptor instead.
+func (*SendEmailChangeResponse) Descriptor() ([]byte, []int) {
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{9}
+}
+
 // TrackRequest says what happened to a visitor. Only the id is required: fields that are empty or 0 say nothing.
 type TrackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -443,7 +553,7 @@ type TrackRequest struct {
 
 func (x *TrackRequest) Reset() {
 	*x = TrackRequest{}
-	mi := &file_signup_proto_signup_proto_msgTypes[8]
+	mi := &file_signup_proto_signup_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +565,7 @@ func (x *TrackRequest) String() string {
 func (*TrackRequest) ProtoMessage() {}
 
 func (x *TrackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[8]
+	mi := &file_signup_proto_signup_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +578,7 @@ func (x *TrackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrackRequest.ProtoReflect.Descriptor instead.
 func (*TrackRequest) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{8}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TrackRequest) GetId() string {
@@ -522,7 +632,7 @@ type TrackResponse struct {
 
 func (x *TrackResponse) Reset() {
 	*x = TrackResponse{}
-	mi := &file_signup_proto_signup_proto_msgTypes[9]
+	mi := &file_signup_proto_signup_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +644,7 @@ func (x *TrackResponse) String() string {
 func (*TrackResponse) ProtoMessage() {}
 
 func (x *TrackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[9]
+	mi := &file_signup_proto_signup_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +657,7 @@ func (x *TrackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrackResponse.ProtoReflect.Descriptor instead.
 func (*TrackResponse) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{9}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{11}
 }
 
 // Track is what is known of a visitor.
@@ -571,7 +681,7 @@ type Track struct {
 
 func (x *Track) Reset() {
 	*x = Track{}
-	mi := &file_signup_proto_signup_proto_msgTypes[10]
+	mi := &file_signup_proto_signup_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +693,7 @@ func (x *Track) String() string {
 func (*Track) ProtoMessage() {}
 
 func (x *Track) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[10]
+	mi := &file_signup_proto_signup_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +706,7 @@ func (x *Track) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Track.ProtoReflect.Descriptor instead.
 func (*Track) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{10}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Track) GetId() string {
@@ -652,7 +762,7 @@ type ReadTrackRequest struct {
 
 func (x *ReadTrackRequest) Reset() {
 	*x = ReadTrackRequest{}
-	mi := &file_signup_proto_signup_proto_msgTypes[11]
+	mi := &file_signup_proto_signup_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +774,7 @@ func (x *ReadTrackRequest) String() string {
 func (*ReadTrackRequest) ProtoMessage() {}
 
 func (x *ReadTrackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[11]
+	mi := &file_signup_proto_signup_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +787,7 @@ func (x *ReadTrackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTrackRequest.ProtoReflect.Descriptor instead.
 func (*ReadTrackRequest) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{11}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadTrackRequest) GetId() string {
@@ -698,7 +808,7 @@ type ReadTrackResponse struct {
 
 func (x *ReadTrackResponse) Reset() {
 	*x = ReadTrackResponse{}
-	mi := &file_signup_proto_signup_proto_msgTypes[12]
+	mi := &file_signup_proto_signup_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +820,7 @@ func (x *ReadTrackResponse) String() string {
 func (*ReadTrackResponse) ProtoMessage() {}
 
 func (x *ReadTrackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signup_proto_signup_proto_msgTypes[12]
+	mi := &file_signup_proto_signup_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +833,7 @@ func (x *ReadTrackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadTrackResponse.ProtoReflect.Descriptor instead.
 func (*ReadTrackResponse) Descriptor() ([]byte, []int) {
-	return file_signup_proto_signup_proto_rawDescGZIP(), []int{12}
+	return file_signup_proto_signup_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReadTrackResponse) GetTrack() *Track {
@@ -758,7 +868,13 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\x05email\x18\x01 \x01(\tR\x05email\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\"\x17\n" +
-	"\x15ResetPasswordResponse\"\xc4\x01\n" +
+	"\x15ResetPasswordResponse\"|\n" +
+	"\x16SendEmailChangeRequest\x12\x14\n" +
+	"\x05email\x18\x01 \x01(\tR\x05email\x12\x1b\n" +
+	"\told_email\x18\x02 \x01(\tR\boldEmail\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12\x19\n" +
+	"\bgood_for\x18\x04 \x01(\x03R\agoodFor\"\x19\n" +
+	"\x17SendEmailChangeResponse\"\xc4\x01\n" +
 	"\fTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x1f\n" +
@@ -779,7 +895,7 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\x10ReadTrackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"8\n" +
 	"\x11ReadTrackResponse\x12#\n" +
-	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\xf4\x03\n" +
+	"\x05track\x18\x01 \x01(\v2\r.signup.TrackR\x05track2\xdb\x04\n" +
 	"\x06Signup\x12l\n" +
 	"\x15SendVerificationEmail\x12$.signup.SendVerificationEmailRequest\x1a%.signup.SendVerificationEmailResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12W\n" +
@@ -788,7 +904,9 @@ const file_signup_proto_signup_proto_rawDesc = "" +
 	"\aRecover\x12\x16.signup.RecoverRequest\x1a\x17.signup.RecoverResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12T\n" +
 	"\rResetPassword\x12\x1c.signup.ResetPasswordRequest\x1a\x1d.signup.ResetPasswordResponse\"\x06\xc2\xf3\x18\x02\n" +
-	"\x00\x12<\n" +
+	"\x00\x12e\n" +
+	"\x0fSendEmailChange\x12\x1e.signup.SendEmailChangeRequest\x1a\x1f.signup.SendEmailChangeResponse\"\x11\xc2\xf3\x18\r\x1a\v\n" +
+	"\tcustomers\x12<\n" +
 	"\x05Track\x12\x14.signup.TrackRequest\x1a\x15.signup.TrackResponse\"\x06\xc2\xf3\x18\x02\n" +
 	"\x00\x12K\n" +
 	"\tReadTrack\x12\x18.signup.ReadTrackRequest\x1a\x19.signup.ReadTrackResponse\"\t\xc2\xf3\x18\x02\x1a\x00\x90\x02\x01B,Z*github.com/m3o/backend/signup/proto;signupb\x06proto3"
@@ -805,7 +923,7 @@ func file_signup_proto_signup_proto_rawDescGZIP() []byte {
 	return file_signup_proto_signup_proto_rawDescData
 }
 
-var file_signup_proto_signup_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_signup_proto_signup_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_signup_proto_signup_proto_goTypes = []any{
 	(*SendVerificationEmailRequest)(nil),  // 0: signup.SendVerificationEmailRequest
 	(*SendVerificationEmailResponse)(nil), // 1: signup.SendVerificationEmailResponse
@@ -815,28 +933,32 @@ var file_signup_proto_signup_proto_goTypes = []any{
 	(*RecoverResponse)(nil),               // 5: signup.RecoverResponse
 	(*ResetPasswordRequest)(nil),          // 6: signup.ResetPasswordRequest
 	(*ResetPasswordResponse)(nil),         // 7: signup.ResetPasswordResponse
-	(*TrackRequest)(nil),                  // 8: signup.TrackRequest
-	(*TrackResponse)(nil),                 // 9: signup.TrackResponse
-	(*Track)(nil),                         // 10: signup.Track
-	(*ReadTrackRequest)(nil),              // 11: signup.ReadTrackRequest
-	(*ReadTrackResponse)(nil),             // 12: signup.ReadTrackResponse
+	(*SendEmailChangeRequest)(nil),        // 8: signup.SendEmailChangeRequest
+	(*SendEmailChangeResponse)(nil),       // 9: signup.SendEmailChangeResponse
+	(*TrackRequest)(nil),                  // 10: signup.TrackRequest
+	(*TrackResponse)(nil),                 // 11: signup.TrackResponse
+	(*Track)(nil),                         // 12: signup.Track
+	(*ReadTrackRequest)(nil),              // 13: signup.ReadTrackRequest
+	(*ReadTrackResponse)(nil),             // 14: signup.ReadTrackResponse
 }
 var file_signup_proto_signup_proto_depIdxs = []int32{
-	10, // 0: signup.ReadTrackResponse.track:type_name -> signup.Track
+	12, // 0: signup.ReadTrackResponse.track:type_name -> signup.Track
 	0,  // 1: signup.Signup.SendVerificationEmail:input_type -> signup.SendVerificationEmailRequest
 	2,  // 2: signup.Signup.CompleteSignup:input_type -> signup.CompleteSignupRequest
 	4,  // 3: signup.Signup.Recover:input_type -> signup.RecoverRequest
 	6,  // 4: signup.Signup.ResetPassword:input_type -> signup.ResetPasswordRequest
-	8,  // 5: signup.Signup.Track:input_type -> signup.TrackRequest
-	11, // 6: signup.Signup.ReadTrack:input_type -> signup.ReadTrackRequest
-	1,  // 7: signup.Signup.SendVerificationEmail:output_type -> signup.SendVerificationEmailResponse
-	3,  // 8: signup.Signup.CompleteSignup:output_type -> signup.CompleteSignupResponse
-	5,  // 9: signup.Signup.Recover:output_type -> signup.RecoverResponse
-	7,  // 10: signup.Signup.ResetPassword:output_type -> signup.ResetPasswordResponse
-	9,  // 11: signup.Signup.Track:output_type -> signup.TrackResponse
-	12, // 12: signup.Signup.ReadTrack:output_type -> signup.ReadTrackResponse
-	7,  // [7:13] is the sub-list for method output_type
-	1,  // [1:7] is the sub-list for method input_type
+	8,  // 5: signup.Signup.SendEmailChange:input_type -> signup.SendEmailChangeRequest
+	10, // 6: signup.Signup.Track:input_type -> signup.TrackRequest
+	13, // 7: signup.Signup.ReadTrack:input_type -> signup.ReadTrackRequest
+	1,  // 8: signup.Signup.SendVerificationEmail:output_type -> signup.SendVerificationEmailResponse
+	3,  // 9: signup.Signup.CompleteSignup:output_type -> signup.CompleteSignupResponse
+	5,  // 10: signup.Signup.Recover:output_type -> signup.RecoverResponse
+	7,  // 11: signup.Signup.ResetPassword:output_type -> signup.ResetPasswordResponse
+	9,  // 12: signup.Signup.SendEmailChange:output_type -> signup.SendEmailChangeResponse
+	11, // 13: signup.Signup.Track:output_type -> signup.TrackResponse
+	14, // 14: signup.Signup.ReadTrack:output_type -> signup.ReadTrackResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -853,7 +975,7 @@ func file_signup_proto_signup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signup_proto_signup_proto_rawDesc), len(file_signup_proto_signup_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -59,6 +59,9 @@ type SignupService interface {
 	// ResetPassword gives the account of an address another password, and ends its sessions. Errors are those of
 	// CompleteSignup.
 	ResetPassword(ctx context.Context, in *ResetPasswordRequest, opts ...client.CallOption) (*ResetPasswordResponse, error)
+	// SendEmailChange sends the mails of a change of a customer's address: the old one is told, and the new one gets the token,
+	// unless so many mails were sent to it within an hour that no other is. 400 if the new address is refused for good.
+	SendEmailChange(ctx context.Context, in *SendEmailChangeRequest, opts ...client.CallOption) (*SendEmailChangeResponse, error)
 	// Track adds to what is known of a visitor. Of several calls with one id, in any order, each time keeps the earliest
 	// that was given, and the address and the referrer keep the first that was. So a call may be made again, and can
 	// neither replace nor take away what another has said.
@@ -119,6 +122,16 @@ func (c *signupService) ResetPassword(ctx context.Context, in *ResetPasswordRequ
 	return out, nil
 }
 
+func (c *signupService) SendEmailChange(ctx context.Context, in *SendEmailChangeRequest, opts ...client.CallOption) (*SendEmailChangeResponse, error) {
+	req := c.c.NewRequest(c.name, "Signup.SendEmailChange", in)
+	out := new(SendEmailChangeResponse)
+	err := c.c.Call(ctx, req, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *signupService) Track(ctx context.Context, in *TrackRequest, opts ...client.CallOption) (*TrackResponse, error) {
 	req := c.c.NewRequest(c.name, "Signup.Track", in)
 	out := new(TrackResponse)
@@ -156,6 +169,9 @@ type SignupHandler interface {
 	// ResetPassword gives the account of an address another password, and ends its sessions. Errors are those of
 	// CompleteSignup.
 	ResetPassword(context.Context, *ResetPasswordRequest, *ResetPasswordResponse) error
+	// SendEmailChange sends the mails of a change of a customer's address: the old one is told, and the new one gets the token,
+	// unless so many mails were sent to it within an hour that no other is. 400 if the new address is refused for good.
+	SendEmailChange(context.Context, *SendEmailChangeRequest, *SendEmailChangeResponse) error
 	// Track adds to what is known of a visitor. Of several calls with one id, in any order, each time keeps the earliest
 	// that was given, and the address and the referrer keep the first that was. So a call may be made again, and can
 	// neither replace nor take away what another has said.
@@ -170,6 +186,7 @@ func RegisterSignupHandler(s server.Server, hdlr SignupHandler, opts ...server.H
 		CompleteSignup(ctx context.Context, in *CompleteSignupRequest, out *CompleteSignupResponse) error
 		Recover(ctx context.Context, in *RecoverRequest, out *RecoverResponse) error
 		ResetPassword(ctx context.Context, in *ResetPasswordRequest, out *ResetPasswordResponse) error
+		SendEmailChange(ctx context.Context, in *SendEmailChangeRequest, out *SendEmailChangeResponse) error
 		Track(ctx context.Context, in *TrackRequest, out *TrackResponse) error
 		ReadTrack(ctx context.Context, in *ReadTrackRequest, out *ReadTrackResponse) error
 	}
@@ -198,6 +215,10 @@ func (h *signupHandler) Recover(ctx context.Context, in *RecoverRequest, out *Re
 
 func (h *signupHandler) ResetPassword(ctx context.Context, in *ResetPasswordRequest, out *ResetPasswordResponse) error {
 	return h.SignupHandler.ResetPassword(ctx, in, out)
+}
+
+func (h *signupHandler) SendEmailChange(ctx context.Context, in *SendEmailChangeRequest, out *SendEmailChangeResponse) error {
+	return h.SignupHandler.SendEmailChange(ctx, in, out)
 }
 
 func (h *signupHandler) Track(ctx context.Context, in *TrackRequest, out *TrackResponse) error {

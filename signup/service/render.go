@@ -23,9 +23,12 @@ const (
 	KindUnknown    Kind = "unknown"    // to somebody who wants another password, and has no account
 	KindUnusable   Kind = "unusable"   // to somebody who is banned or deleted
 	KindWelcome    Kind = "welcome"    // to somebody who has signed up
+	KindChange     Kind = "change"     // with a token of another service, to the new address of a customer
+	KindTaken      Kind = "taken"      // to an address that is to be a customer's, and is another one's
+	KindChanging   Kind = "changing"   // to the old address of a customer
 )
 
-var kinds = []Kind{KindVerify, KindExists, KindReset, KindIncomplete, KindUnknown, KindUnusable, KindWelcome}
+var kinds = []Kind{KindVerify, KindExists, KindReset, KindIncomplete, KindUnknown, KindUnusable, KindWelcome, KindChange, KindTaken, KindChanging}
 
 // subjects are those of the mails, where nothing else is configured.
 var subjects = map[Kind]string{
@@ -36,9 +39,12 @@ var subjects = map[Kind]string{
 	KindUnknown:    "There is no account with this address",
 	KindUnusable:   "This address cannot be used",
 	KindWelcome:    "Welcome",
+	KindChange:     "Confirm your new address",
+	KindTaken:      "This address is in use already",
+	KindChanging:   "Your address is about to change",
 }
 
-// hasToken tells whether a mail of the kind has a token.
+// hasToken tells whether a mail of the kind has a token that is made here.
 func (k Kind) hasToken() bool { return k == KindVerify || k == KindReset }
 
 func kindNames() string {

@@ -25,12 +25,13 @@ func TestMails(t *testing.T) {
 		"verify": {KindVerify, DefaultSettings()}, "exists": {KindExists, DefaultSettings()}, "reset": {KindReset, DefaultSettings()},
 		"incomplete": {KindIncomplete, DefaultSettings()}, "unknown": {KindUnknown, DefaultSettings()},
 		"unusable": {KindUnusable, DefaultSettings()}, "welcome": {KindWelcome, DefaultSettings()},
+		"change": {KindChange, DefaultSettings()}, "taken": {KindTaken, DefaultSettings()}, "changing": {KindChanging, DefaultSettings()},
 		"verify_linked": {KindVerify, linked}, "reset_linked": {KindReset, linked}, "exists_linked": {KindExists, linked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &Signup{settings: tc.settings}
-			m, err := s.render(tc.kind, content{To: "o'hara+tag=1&x@example.com", Token: tokenOfTests})
+			m, err := s.render(tc.kind, content{To: "o'hara+tag=1&x@example.com", Token: tokenOfTests, GoodFor: "59 minutes"})
 			require.NoError(t, err)
 			got := "Subject: " + m.Subject + "\n\n" + m.Text + "\n" + m.HTML
 			file := filepath.Join("testdata", "mails", name+".golden")

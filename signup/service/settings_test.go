@@ -99,7 +99,7 @@ func TestWrongSettings(t *testing.T) {
 		"password alone":      {server(func(s *service.SMTPSettings) { s.User = "" }), "email.smtp.user: expected together with password"},
 		"user, line":          {server(func(s *service.SMTPSettings) { s.User = "a\nb" }), "email.smtp.user: expected at most 256 bytes, no control characters"},
 		"password, long":      {server(func(s *service.SMTPSettings) { s.Password = strings.Repeat("p", 257) }), "email.smtp.password: expected at most 256 bytes, no control characters"},
-		"template":            {changed(func(s *service.Settings) { s.Templates = map[string]service.TemplateSettings{"hello\n": {}} }), `templates."hello\n": expected one of verify, exists, reset, incomplete, unknown, unusable, welcome`},
+		"template":            {changed(func(s *service.Settings) { s.Templates = map[string]service.TemplateSettings{"hello\n": {}} }), `templates."hello\n": expected one of verify, exists, reset, incomplete, unknown, unusable, welcome, change, taken, changing`},
 		"subject, header":     {subject("a\r\nBcc: b@example.com"), aSubject},
 		"subject, long":       {subject(strings.Repeat("é", 201)), aSubject},
 		"subject, not UTF-8":  {subject("\xff"), aSubject},

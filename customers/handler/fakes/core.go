@@ -39,6 +39,21 @@ type FakeCore struct {
 		result1 service.Customer
 		result2 error
 	}
+	ConfirmEmailChangeStub        func(context.Context, string, string) (service.Customer, error)
+	confirmEmailChangeMutex       sync.RWMutex
+	confirmEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	confirmEmailChangeReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	confirmEmailChangeReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
 	CreateStub        func(context.Context, service.NewCustomer) (service.Customer, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -159,6 +174,46 @@ type FakeCore struct {
 		result1 []service.Erasure
 		result2 error
 	}
+	RequestEmailChangeStub        func(context.Context, string, string) error
+	requestEmailChangeMutex       sync.RWMutex
+	requestEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	requestEmailChangeReturns struct {
+		result1 error
+	}
+	requestEmailChangeReturnsOnCall map[int]struct {
+		result1 error
+	}
+	RevokeSessionStub        func(context.Context, string, string) error
+	revokeSessionMutex       sync.RWMutex
+	revokeSessionArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}
+	revokeSessionReturns struct {
+		result1 error
+	}
+	revokeSessionReturnsOnCall map[int]struct {
+		result1 error
+	}
+	SessionsStub        func(context.Context, string) ([]service.LogIn, error)
+	sessionsMutex       sync.RWMutex
+	sessionsArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	sessionsReturns struct {
+		result1 []service.LogIn
+		result2 error
+	}
+	sessionsReturnsOnCall map[int]struct {
+		result1 []service.LogIn
+		result2 error
+	}
 	UnbanStub        func(context.Context, service.Ref) (service.Customer, error)
 	unbanMutex       sync.RWMutex
 	unbanArgsForCall []struct {
@@ -170,6 +225,20 @@ type FakeCore struct {
 		result2 error
 	}
 	unbanReturnsOnCall map[int]struct {
+		result1 service.Customer
+		result2 error
+	}
+	UndeleteStub        func(context.Context, string) (service.Customer, error)
+	undeleteMutex       sync.RWMutex
+	undeleteArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	undeleteReturns struct {
+		result1 service.Customer
+		result2 error
+	}
+	undeleteReturnsOnCall map[int]struct {
 		result1 service.Customer
 		result2 error
 	}
@@ -317,6 +386,72 @@ func (fake *FakeCore) BanReturnsOnCall(i int, result1 service.Customer, result2 
 		})
 	}
 	fake.banReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ConfirmEmailChange(arg1 context.Context, arg2 string, arg3 string) (service.Customer, error) {
+	fake.confirmEmailChangeMutex.Lock()
+	ret, specificReturn := fake.confirmEmailChangeReturnsOnCall[len(fake.confirmEmailChangeArgsForCall)]
+	fake.confirmEmailChangeArgsForCall = append(fake.confirmEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.ConfirmEmailChangeStub
+	fakeReturns := fake.confirmEmailChangeReturns
+	fake.recordInvocation("ConfirmEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.confirmEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) ConfirmEmailChangeCallCount() int {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	return len(fake.confirmEmailChangeArgsForCall)
+}
+
+func (fake *FakeCore) ConfirmEmailChangeCalls(stub func(context.Context, string, string) (service.Customer, error)) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = stub
+}
+
+func (fake *FakeCore) ConfirmEmailChangeArgsForCall(i int) (context.Context, string, string) {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	argsForCall := fake.confirmEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) ConfirmEmailChangeReturns(result1 service.Customer, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	fake.confirmEmailChangeReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) ConfirmEmailChangeReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	if fake.confirmEmailChangeReturnsOnCall == nil {
+		fake.confirmEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.confirmEmailChangeReturnsOnCall[i] = struct {
 		result1 service.Customer
 		result2 error
 	}{result1, result2}
@@ -898,6 +1033,197 @@ func (fake *FakeCore) ReadErasureReturnsOnCall(i int, result1 []service.Erasure,
 	}{result1, result2}
 }
 
+func (fake *FakeCore) RequestEmailChange(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.requestEmailChangeMutex.Lock()
+	ret, specificReturn := fake.requestEmailChangeReturnsOnCall[len(fake.requestEmailChangeArgsForCall)]
+	fake.requestEmailChangeArgsForCall = append(fake.requestEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.RequestEmailChangeStub
+	fakeReturns := fake.requestEmailChangeReturns
+	fake.recordInvocation("RequestEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.requestEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) RequestEmailChangeCallCount() int {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	return len(fake.requestEmailChangeArgsForCall)
+}
+
+func (fake *FakeCore) RequestEmailChangeCalls(stub func(context.Context, string, string) error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = stub
+}
+
+func (fake *FakeCore) RequestEmailChangeArgsForCall(i int) (context.Context, string, string) {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	argsForCall := fake.requestEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) RequestEmailChangeReturns(result1 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	fake.requestEmailChangeReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RequestEmailChangeReturnsOnCall(i int, result1 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	if fake.requestEmailChangeReturnsOnCall == nil {
+		fake.requestEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.requestEmailChangeReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RevokeSession(arg1 context.Context, arg2 string, arg3 string) error {
+	fake.revokeSessionMutex.Lock()
+	ret, specificReturn := fake.revokeSessionReturnsOnCall[len(fake.revokeSessionArgsForCall)]
+	fake.revokeSessionArgsForCall = append(fake.revokeSessionArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+		arg3 string
+	}{arg1, arg2, arg3})
+	stub := fake.RevokeSessionStub
+	fakeReturns := fake.revokeSessionReturns
+	fake.recordInvocation("RevokeSession", []interface{}{arg1, arg2, arg3})
+	fake.revokeSessionMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) RevokeSessionCallCount() int {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	return len(fake.revokeSessionArgsForCall)
+}
+
+func (fake *FakeCore) RevokeSessionCalls(stub func(context.Context, string, string) error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = stub
+}
+
+func (fake *FakeCore) RevokeSessionArgsForCall(i int) (context.Context, string, string) {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	argsForCall := fake.revokeSessionArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCore) RevokeSessionReturns(result1 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	fake.revokeSessionReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) RevokeSessionReturnsOnCall(i int, result1 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	if fake.revokeSessionReturnsOnCall == nil {
+		fake.revokeSessionReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.revokeSessionReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) Sessions(arg1 context.Context, arg2 string) ([]service.LogIn, error) {
+	fake.sessionsMutex.Lock()
+	ret, specificReturn := fake.sessionsReturnsOnCall[len(fake.sessionsArgsForCall)]
+	fake.sessionsArgsForCall = append(fake.sessionsArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.SessionsStub
+	fakeReturns := fake.sessionsReturns
+	fake.recordInvocation("Sessions", []interface{}{arg1, arg2})
+	fake.sessionsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) SessionsCallCount() int {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	return len(fake.sessionsArgsForCall)
+}
+
+func (fake *FakeCore) SessionsCalls(stub func(context.Context, string) ([]service.LogIn, error)) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = stub
+}
+
+func (fake *FakeCore) SessionsArgsForCall(i int) (context.Context, string) {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	argsForCall := fake.sessionsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SessionsReturns(result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	fake.sessionsReturns = struct {
+		result1 []service.LogIn
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) SessionsReturnsOnCall(i int, result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	if fake.sessionsReturnsOnCall == nil {
+		fake.sessionsReturnsOnCall = make(map[int]struct {
+			result1 []service.LogIn
+			result2 error
+		})
+	}
+	fake.sessionsReturnsOnCall[i] = struct {
+		result1 []service.LogIn
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCore) Unban(arg1 context.Context, arg2 service.Ref) (service.Customer, error) {
 	fake.unbanMutex.Lock()
 	ret, specificReturn := fake.unbanReturnsOnCall[len(fake.unbanArgsForCall)]
@@ -958,6 +1284,71 @@ func (fake *FakeCore) UnbanReturnsOnCall(i int, result1 service.Customer, result
 		})
 	}
 	fake.unbanReturnsOnCall[i] = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) Undelete(arg1 context.Context, arg2 string) (service.Customer, error) {
+	fake.undeleteMutex.Lock()
+	ret, specificReturn := fake.undeleteReturnsOnCall[len(fake.undeleteArgsForCall)]
+	fake.undeleteArgsForCall = append(fake.undeleteArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.UndeleteStub
+	fakeReturns := fake.undeleteReturns
+	fake.recordInvocation("Undelete", []interface{}{arg1, arg2})
+	fake.undeleteMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCore) UndeleteCallCount() int {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	return len(fake.undeleteArgsForCall)
+}
+
+func (fake *FakeCore) UndeleteCalls(stub func(context.Context, string) (service.Customer, error)) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = stub
+}
+
+func (fake *FakeCore) UndeleteArgsForCall(i int) (context.Context, string) {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	argsForCall := fake.undeleteArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) UndeleteReturns(result1 service.Customer, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	fake.undeleteReturns = struct {
+		result1 service.Customer
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCore) UndeleteReturnsOnCall(i int, result1 service.Customer, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	if fake.undeleteReturnsOnCall == nil {
+		fake.undeleteReturnsOnCall = make(map[int]struct {
+			result1 service.Customer
+			result2 error
+		})
+	}
+	fake.undeleteReturnsOnCall[i] = struct {
 		result1 service.Customer
 		result2 error
 	}{result1, result2}

@@ -40,6 +40,21 @@ type FakeCustomersService struct {
 		result1 *customers.BanResponse
 		result2 error
 	}
+	ConfirmEmailChangeStub        func(context.Context, *customers.ConfirmEmailChangeRequest, ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error)
+	confirmEmailChangeMutex       sync.RWMutex
+	confirmEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.ConfirmEmailChangeRequest
+		arg3 []client.CallOption
+	}
+	confirmEmailChangeReturns struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}
+	confirmEmailChangeReturnsOnCall map[int]struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}
 	CreateStub        func(context.Context, *customers.CreateRequest, ...client.CallOption) (*customers.CreateResponse, error)
 	createMutex       sync.RWMutex
 	createArgsForCall []struct {
@@ -83,6 +98,21 @@ type FakeCustomersService struct {
 	}
 	listReturnsOnCall map[int]struct {
 		result1 *customers.ListResponse
+		result2 error
+	}
+	ListSessionsStub        func(context.Context, *customers.ListSessionsRequest, ...client.CallOption) (*customers.ListSessionsResponse, error)
+	listSessionsMutex       sync.RWMutex
+	listSessionsArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.ListSessionsRequest
+		arg3 []client.CallOption
+	}
+	listSessionsReturns struct {
+		result1 *customers.ListSessionsResponse
+		result2 error
+	}
+	listSessionsReturnsOnCall map[int]struct {
+		result1 *customers.ListSessionsResponse
 		result2 error
 	}
 	LoginStub        func(context.Context, *customers.LoginRequest, ...client.CallOption) (*customers.LoginResponse, error)
@@ -160,6 +190,36 @@ type FakeCustomersService struct {
 		result1 *customers.ReadErasureResponse
 		result2 error
 	}
+	RequestEmailChangeStub        func(context.Context, *customers.RequestEmailChangeRequest, ...client.CallOption) (*customers.RequestEmailChangeResponse, error)
+	requestEmailChangeMutex       sync.RWMutex
+	requestEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.RequestEmailChangeRequest
+		arg3 []client.CallOption
+	}
+	requestEmailChangeReturns struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}
+	requestEmailChangeReturnsOnCall map[int]struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}
+	RevokeSessionStub        func(context.Context, *customers.RevokeSessionRequest, ...client.CallOption) (*customers.RevokeSessionResponse, error)
+	revokeSessionMutex       sync.RWMutex
+	revokeSessionArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.RevokeSessionRequest
+		arg3 []client.CallOption
+	}
+	revokeSessionReturns struct {
+		result1 *customers.RevokeSessionResponse
+		result2 error
+	}
+	revokeSessionReturnsOnCall map[int]struct {
+		result1 *customers.RevokeSessionResponse
+		result2 error
+	}
 	UnbanStub        func(context.Context, *customers.UnbanRequest, ...client.CallOption) (*customers.UnbanResponse, error)
 	unbanMutex       sync.RWMutex
 	unbanArgsForCall []struct {
@@ -175,6 +235,21 @@ type FakeCustomersService struct {
 		result1 *customers.UnbanResponse
 		result2 error
 	}
+	UndeleteStub        func(context.Context, *customers.UndeleteRequest, ...client.CallOption) (*customers.UndeleteResponse, error)
+	undeleteMutex       sync.RWMutex
+	undeleteArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.UndeleteRequest
+		arg3 []client.CallOption
+	}
+	undeleteReturns struct {
+		result1 *customers.UndeleteResponse
+		result2 error
+	}
+	undeleteReturnsOnCall map[int]struct {
+		result1 *customers.UndeleteResponse
+		result2 error
+	}
 	UpdateStub        func(context.Context, *customers.UpdateRequest, ...client.CallOption) (*customers.UpdateResponse, error)
 	updateMutex       sync.RWMutex
 	updateArgsForCall []struct {
@@ -188,6 +263,21 @@ type FakeCustomersService struct {
 	}
 	updateReturnsOnCall map[int]struct {
 		result1 *customers.UpdateResponse
+		result2 error
+	}
+	UpdateNameStub        func(context.Context, *customers.UpdateNameRequest, ...client.CallOption) (*customers.UpdateNameResponse, error)
+	updateNameMutex       sync.RWMutex
+	updateNameArgsForCall []struct {
+		arg1 context.Context
+		arg2 *customers.UpdateNameRequest
+		arg3 []client.CallOption
+	}
+	updateNameReturns struct {
+		result1 *customers.UpdateNameResponse
+		result2 error
+	}
+	updateNameReturnsOnCall map[int]struct {
+		result1 *customers.UpdateNameResponse
 		result2 error
 	}
 	invocations      map[string][][]interface{}
@@ -322,6 +412,72 @@ func (fake *FakeCustomersService) BanReturnsOnCall(i int, result1 *customers.Ban
 	}
 	fake.banReturnsOnCall[i] = struct {
 		result1 *customers.BanResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChange(arg1 context.Context, arg2 *customers.ConfirmEmailChangeRequest, arg3 ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error) {
+	fake.confirmEmailChangeMutex.Lock()
+	ret, specificReturn := fake.confirmEmailChangeReturnsOnCall[len(fake.confirmEmailChangeArgsForCall)]
+	fake.confirmEmailChangeArgsForCall = append(fake.confirmEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.ConfirmEmailChangeRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ConfirmEmailChangeStub
+	fakeReturns := fake.confirmEmailChangeReturns
+	fake.recordInvocation("ConfirmEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.confirmEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeCallCount() int {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	return len(fake.confirmEmailChangeArgsForCall)
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeCalls(stub func(context.Context, *customers.ConfirmEmailChangeRequest, ...client.CallOption) (*customers.ConfirmEmailChangeResponse, error)) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = stub
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeArgsForCall(i int) (context.Context, *customers.ConfirmEmailChangeRequest, []client.CallOption) {
+	fake.confirmEmailChangeMutex.RLock()
+	defer fake.confirmEmailChangeMutex.RUnlock()
+	argsForCall := fake.confirmEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeReturns(result1 *customers.ConfirmEmailChangeResponse, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	fake.confirmEmailChangeReturns = struct {
+		result1 *customers.ConfirmEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ConfirmEmailChangeReturnsOnCall(i int, result1 *customers.ConfirmEmailChangeResponse, result2 error) {
+	fake.confirmEmailChangeMutex.Lock()
+	defer fake.confirmEmailChangeMutex.Unlock()
+	fake.ConfirmEmailChangeStub = nil
+	if fake.confirmEmailChangeReturnsOnCall == nil {
+		fake.confirmEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 *customers.ConfirmEmailChangeResponse
+			result2 error
+		})
+	}
+	fake.confirmEmailChangeReturnsOnCall[i] = struct {
+		result1 *customers.ConfirmEmailChangeResponse
 		result2 error
 	}{result1, result2}
 }
@@ -520,6 +676,72 @@ func (fake *FakeCustomersService) ListReturnsOnCall(i int, result1 *customers.Li
 	}
 	fake.listReturnsOnCall[i] = struct {
 		result1 *customers.ListResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ListSessions(arg1 context.Context, arg2 *customers.ListSessionsRequest, arg3 ...client.CallOption) (*customers.ListSessionsResponse, error) {
+	fake.listSessionsMutex.Lock()
+	ret, specificReturn := fake.listSessionsReturnsOnCall[len(fake.listSessionsArgsForCall)]
+	fake.listSessionsArgsForCall = append(fake.listSessionsArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.ListSessionsRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.ListSessionsStub
+	fakeReturns := fake.listSessionsReturns
+	fake.recordInvocation("ListSessions", []interface{}{arg1, arg2, arg3})
+	fake.listSessionsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) ListSessionsCallCount() int {
+	fake.listSessionsMutex.RLock()
+	defer fake.listSessionsMutex.RUnlock()
+	return len(fake.listSessionsArgsForCall)
+}
+
+func (fake *FakeCustomersService) ListSessionsCalls(stub func(context.Context, *customers.ListSessionsRequest, ...client.CallOption) (*customers.ListSessionsResponse, error)) {
+	fake.listSessionsMutex.Lock()
+	defer fake.listSessionsMutex.Unlock()
+	fake.ListSessionsStub = stub
+}
+
+func (fake *FakeCustomersService) ListSessionsArgsForCall(i int) (context.Context, *customers.ListSessionsRequest, []client.CallOption) {
+	fake.listSessionsMutex.RLock()
+	defer fake.listSessionsMutex.RUnlock()
+	argsForCall := fake.listSessionsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) ListSessionsReturns(result1 *customers.ListSessionsResponse, result2 error) {
+	fake.listSessionsMutex.Lock()
+	defer fake.listSessionsMutex.Unlock()
+	fake.ListSessionsStub = nil
+	fake.listSessionsReturns = struct {
+		result1 *customers.ListSessionsResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) ListSessionsReturnsOnCall(i int, result1 *customers.ListSessionsResponse, result2 error) {
+	fake.listSessionsMutex.Lock()
+	defer fake.listSessionsMutex.Unlock()
+	fake.ListSessionsStub = nil
+	if fake.listSessionsReturnsOnCall == nil {
+		fake.listSessionsReturnsOnCall = make(map[int]struct {
+			result1 *customers.ListSessionsResponse
+			result2 error
+		})
+	}
+	fake.listSessionsReturnsOnCall[i] = struct {
+		result1 *customers.ListSessionsResponse
 		result2 error
 	}{result1, result2}
 }
@@ -854,6 +1076,138 @@ func (fake *FakeCustomersService) ReadErasureReturnsOnCall(i int, result1 *custo
 	}{result1, result2}
 }
 
+func (fake *FakeCustomersService) RequestEmailChange(arg1 context.Context, arg2 *customers.RequestEmailChangeRequest, arg3 ...client.CallOption) (*customers.RequestEmailChangeResponse, error) {
+	fake.requestEmailChangeMutex.Lock()
+	ret, specificReturn := fake.requestEmailChangeReturnsOnCall[len(fake.requestEmailChangeArgsForCall)]
+	fake.requestEmailChangeArgsForCall = append(fake.requestEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.RequestEmailChangeRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RequestEmailChangeStub
+	fakeReturns := fake.requestEmailChangeReturns
+	fake.recordInvocation("RequestEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.requestEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeCallCount() int {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	return len(fake.requestEmailChangeArgsForCall)
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeCalls(stub func(context.Context, *customers.RequestEmailChangeRequest, ...client.CallOption) (*customers.RequestEmailChangeResponse, error)) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = stub
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeArgsForCall(i int) (context.Context, *customers.RequestEmailChangeRequest, []client.CallOption) {
+	fake.requestEmailChangeMutex.RLock()
+	defer fake.requestEmailChangeMutex.RUnlock()
+	argsForCall := fake.requestEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeReturns(result1 *customers.RequestEmailChangeResponse, result2 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	fake.requestEmailChangeReturns = struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) RequestEmailChangeReturnsOnCall(i int, result1 *customers.RequestEmailChangeResponse, result2 error) {
+	fake.requestEmailChangeMutex.Lock()
+	defer fake.requestEmailChangeMutex.Unlock()
+	fake.RequestEmailChangeStub = nil
+	if fake.requestEmailChangeReturnsOnCall == nil {
+		fake.requestEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 *customers.RequestEmailChangeResponse
+			result2 error
+		})
+	}
+	fake.requestEmailChangeReturnsOnCall[i] = struct {
+		result1 *customers.RequestEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) RevokeSession(arg1 context.Context, arg2 *customers.RevokeSessionRequest, arg3 ...client.CallOption) (*customers.RevokeSessionResponse, error) {
+	fake.revokeSessionMutex.Lock()
+	ret, specificReturn := fake.revokeSessionReturnsOnCall[len(fake.revokeSessionArgsForCall)]
+	fake.revokeSessionArgsForCall = append(fake.revokeSessionArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.RevokeSessionRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.RevokeSessionStub
+	fakeReturns := fake.revokeSessionReturns
+	fake.recordInvocation("RevokeSession", []interface{}{arg1, arg2, arg3})
+	fake.revokeSessionMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) RevokeSessionCallCount() int {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	return len(fake.revokeSessionArgsForCall)
+}
+
+func (fake *FakeCustomersService) RevokeSessionCalls(stub func(context.Context, *customers.RevokeSessionRequest, ...client.CallOption) (*customers.RevokeSessionResponse, error)) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = stub
+}
+
+func (fake *FakeCustomersService) RevokeSessionArgsForCall(i int) (context.Context, *customers.RevokeSessionRequest, []client.CallOption) {
+	fake.revokeSessionMutex.RLock()
+	defer fake.revokeSessionMutex.RUnlock()
+	argsForCall := fake.revokeSessionArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) RevokeSessionReturns(result1 *customers.RevokeSessionResponse, result2 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	fake.revokeSessionReturns = struct {
+		result1 *customers.RevokeSessionResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) RevokeSessionReturnsOnCall(i int, result1 *customers.RevokeSessionResponse, result2 error) {
+	fake.revokeSessionMutex.Lock()
+	defer fake.revokeSessionMutex.Unlock()
+	fake.RevokeSessionStub = nil
+	if fake.revokeSessionReturnsOnCall == nil {
+		fake.revokeSessionReturnsOnCall = make(map[int]struct {
+			result1 *customers.RevokeSessionResponse
+			result2 error
+		})
+	}
+	fake.revokeSessionReturnsOnCall[i] = struct {
+		result1 *customers.RevokeSessionResponse
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCustomersService) Unban(arg1 context.Context, arg2 *customers.UnbanRequest, arg3 ...client.CallOption) (*customers.UnbanResponse, error) {
 	fake.unbanMutex.Lock()
 	ret, specificReturn := fake.unbanReturnsOnCall[len(fake.unbanArgsForCall)]
@@ -920,6 +1274,72 @@ func (fake *FakeCustomersService) UnbanReturnsOnCall(i int, result1 *customers.U
 	}{result1, result2}
 }
 
+func (fake *FakeCustomersService) Undelete(arg1 context.Context, arg2 *customers.UndeleteRequest, arg3 ...client.CallOption) (*customers.UndeleteResponse, error) {
+	fake.undeleteMutex.Lock()
+	ret, specificReturn := fake.undeleteReturnsOnCall[len(fake.undeleteArgsForCall)]
+	fake.undeleteArgsForCall = append(fake.undeleteArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.UndeleteRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.UndeleteStub
+	fakeReturns := fake.undeleteReturns
+	fake.recordInvocation("Undelete", []interface{}{arg1, arg2, arg3})
+	fake.undeleteMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) UndeleteCallCount() int {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	return len(fake.undeleteArgsForCall)
+}
+
+func (fake *FakeCustomersService) UndeleteCalls(stub func(context.Context, *customers.UndeleteRequest, ...client.CallOption) (*customers.UndeleteResponse, error)) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = stub
+}
+
+func (fake *FakeCustomersService) UndeleteArgsForCall(i int) (context.Context, *customers.UndeleteRequest, []client.CallOption) {
+	fake.undeleteMutex.RLock()
+	defer fake.undeleteMutex.RUnlock()
+	argsForCall := fake.undeleteArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) UndeleteReturns(result1 *customers.UndeleteResponse, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	fake.undeleteReturns = struct {
+		result1 *customers.UndeleteResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) UndeleteReturnsOnCall(i int, result1 *customers.UndeleteResponse, result2 error) {
+	fake.undeleteMutex.Lock()
+	defer fake.undeleteMutex.Unlock()
+	fake.UndeleteStub = nil
+	if fake.undeleteReturnsOnCall == nil {
+		fake.undeleteReturnsOnCall = make(map[int]struct {
+			result1 *customers.UndeleteResponse
+			result2 error
+		})
+	}
+	fake.undeleteReturnsOnCall[i] = struct {
+		result1 *customers.UndeleteResponse
+		result2 error
+	}{result1, result2}
+}
+
 func (fake *FakeCustomersService) Update(arg1 context.Context, arg2 *customers.UpdateRequest, arg3 ...client.CallOption) (*customers.UpdateResponse, error) {
 	fake.updateMutex.Lock()
 	ret, specificReturn := fake.updateReturnsOnCall[len(fake.updateArgsForCall)]
@@ -982,6 +1402,72 @@ func (fake *FakeCustomersService) UpdateReturnsOnCall(i int, result1 *customers.
 	}
 	fake.updateReturnsOnCall[i] = struct {
 		result1 *customers.UpdateResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) UpdateName(arg1 context.Context, arg2 *customers.UpdateNameRequest, arg3 ...client.CallOption) (*customers.UpdateNameResponse, error) {
+	fake.updateNameMutex.Lock()
+	ret, specificReturn := fake.updateNameReturnsOnCall[len(fake.updateNameArgsForCall)]
+	fake.updateNameArgsForCall = append(fake.updateNameArgsForCall, struct {
+		arg1 context.Context
+		arg2 *customers.UpdateNameRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.UpdateNameStub
+	fakeReturns := fake.updateNameReturns
+	fake.recordInvocation("UpdateName", []interface{}{arg1, arg2, arg3})
+	fake.updateNameMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeCustomersService) UpdateNameCallCount() int {
+	fake.updateNameMutex.RLock()
+	defer fake.updateNameMutex.RUnlock()
+	return len(fake.updateNameArgsForCall)
+}
+
+func (fake *FakeCustomersService) UpdateNameCalls(stub func(context.Context, *customers.UpdateNameRequest, ...client.CallOption) (*customers.UpdateNameResponse, error)) {
+	fake.updateNameMutex.Lock()
+	defer fake.updateNameMutex.Unlock()
+	fake.UpdateNameStub = stub
+}
+
+func (fake *FakeCustomersService) UpdateNameArgsForCall(i int) (context.Context, *customers.UpdateNameRequest, []client.CallOption) {
+	fake.updateNameMutex.RLock()
+	defer fake.updateNameMutex.RUnlock()
+	argsForCall := fake.updateNameArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeCustomersService) UpdateNameReturns(result1 *customers.UpdateNameResponse, result2 error) {
+	fake.updateNameMutex.Lock()
+	defer fake.updateNameMutex.Unlock()
+	fake.UpdateNameStub = nil
+	fake.updateNameReturns = struct {
+		result1 *customers.UpdateNameResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeCustomersService) UpdateNameReturnsOnCall(i int, result1 *customers.UpdateNameResponse, result2 error) {
+	fake.updateNameMutex.Lock()
+	defer fake.updateNameMutex.Unlock()
+	fake.UpdateNameStub = nil
+	if fake.updateNameReturnsOnCall == nil {
+		fake.updateNameReturnsOnCall = make(map[int]struct {
+			result1 *customers.UpdateNameResponse
+			result2 error
+		})
+	}
+	fake.updateNameReturnsOnCall[i] = struct {
+		result1 *customers.UpdateNameResponse
 		result2 error
 	}{result1, result2}
 }

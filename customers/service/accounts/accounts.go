@@ -107,6 +107,21 @@ func (a *Accounts) EndAll(ctx context.Context, account string) error {
 	return unlessMissing(err)
 }
 
+// Sessions returns the sessions of an account that have not ended.
+func (a *Accounts) Sessions(ctx context.Context, account string) ([]service.LogIn, error) {
+	rsp, err := a.config.Sessions.List(ctx, &sessions.ListRequest{Account: account}, client.WithAuthToken())
+	if err != nil {
+		return nil, unlessMissing(err)
+	}
+	var found []service.LogIn
+	for _, s := range rsp.GetSessions() {
+		found = append(found, service.LogIn{
+			ID: s.Id, Created: time.Unix(s.Created, 0).UTC(), Used: time.Unix(s.LastUsed, 0).UTC(), Expires: time.Unix(s.Expires, 0).UTC(),
+		})
+	}
+	return found, nil
+}
+
 // SetBlocked lets nobody log in to an account, or lets its owner, and tells whether there is one.
 func (a *Accounts) SetBlocked(ctx context.Context, account string, blocked bool) (bool, error) {
 	var err error

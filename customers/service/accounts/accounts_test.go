@@ -53,7 +53,8 @@ func setup(t *testing.T) *stage {
 
 // calls is how often the auth service was called.
 func (s *stage) calls() int {
-	return s.auth.TokenCallCount() + s.sessions.RevokeCallCount() + s.sessions.BlockCallCount() + s.sessions.UnblockCallCount()
+	return s.auth.TokenCallCount() + s.sessions.RevokeCallCount() + s.sessions.BlockCallCount() + s.sessions.UnblockCallCount() +
+		s.sessions.ListCallCount()
 }
 
 // requireOwnToken requires that a call is the service's own.
@@ -161,6 +162,15 @@ func TestSessions(t *testing.T) {
 			},
 			func(s *stage, err error) { s.sessions.RevokeReturns(nil, err) },
 		},
+		"list": {
+			func(s *stage, ctx context.Context) error { _, err := s.Sessions(ctx, jane); return err },
+			func(t *testing.T, s *stage) {
+				_, req, opts := s.sessions.ListArgsForCall(0)
+				assert.Equal(t, jane, req.Account)
+				requireOwnToken(t, opts)
+			},
+			func(s *stage, err error) { s.sessions.ListReturns(nil, err) },
+		},
 		"block": {
 			func(s *stage, ctx context.Context) error { _, err := s.SetBlocked(ctx, jane, true); return err },
 			func(t *testing.T, s *stage) {
@@ -225,4 +235,20 @@ func TestDelete(t *testing.T) {
 	require.NoError(t, s.Delete(t.Context(), jane), "there is none, which is as good")
 	s.known.DeleteReturns(nil, microerrors.Timeout("auth", "away"))
 	require.Equal(t, errors.KindUnavailable, errors.KindOf(s.Delete(t.Context(), jane)))
+}
+
+// What the auth service lists is what the core gets; an account that does not exist has no sessions.
+func TestListOfSessions(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.sessions.ListReturns(&sessions.ListResponse{Sessions: []*sessions.Session{{Id: "a", Created: 1, LastUsed: 2, Expires: 3}}}, nil)
+	got, err := s.Sessions(t.Context(), jane)
+	require.NoError(t, err)
+	assert.Equal(t, []service.LogIn{
+		{ID: "a", Created: time.Unix(1, 0).UTC(), Used: time.Unix(2, 0).UTC(), Expires: time.Unix(3, 0).UTC()},
+	}, got)
+	s.sessions.ListReturns(nil, &microerrors.Error{Id: "auth.Sessions", Code: 404, Detail: "no"})
+	got, err = s.Sessions(t.Context(), jane)
+	require.NoError(t, err)
+	assert.Empty(t, got)
 }

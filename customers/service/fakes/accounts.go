@@ -75,6 +75,20 @@ type FakeAccounts struct {
 		result1 service.Session
 		result2 error
 	}
+	SessionsStub        func(context.Context, string) ([]service.LogIn, error)
+	sessionsMutex       sync.RWMutex
+	sessionsArgsForCall []struct {
+		arg1 context.Context
+		arg2 string
+	}
+	sessionsReturns struct {
+		result1 []service.LogIn
+		result2 error
+	}
+	sessionsReturnsOnCall map[int]struct {
+		result1 []service.LogIn
+		result2 error
+	}
 	SetBlockedStub        func(context.Context, string, bool) (bool, error)
 	setBlockedMutex       sync.RWMutex
 	setBlockedArgsForCall []struct {
@@ -408,6 +422,71 @@ func (fake *FakeAccounts) RefreshReturnsOnCall(i int, result1 service.Session, r
 	}
 	fake.refreshReturnsOnCall[i] = struct {
 		result1 service.Session
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeAccounts) Sessions(arg1 context.Context, arg2 string) ([]service.LogIn, error) {
+	fake.sessionsMutex.Lock()
+	ret, specificReturn := fake.sessionsReturnsOnCall[len(fake.sessionsArgsForCall)]
+	fake.sessionsArgsForCall = append(fake.sessionsArgsForCall, struct {
+		arg1 context.Context
+		arg2 string
+	}{arg1, arg2})
+	stub := fake.SessionsStub
+	fakeReturns := fake.sessionsReturns
+	fake.recordInvocation("Sessions", []interface{}{arg1, arg2})
+	fake.sessionsMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeAccounts) SessionsCallCount() int {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	return len(fake.sessionsArgsForCall)
+}
+
+func (fake *FakeAccounts) SessionsCalls(stub func(context.Context, string) ([]service.LogIn, error)) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = stub
+}
+
+func (fake *FakeAccounts) SessionsArgsForCall(i int) (context.Context, string) {
+	fake.sessionsMutex.RLock()
+	defer fake.sessionsMutex.RUnlock()
+	argsForCall := fake.sessionsArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeAccounts) SessionsReturns(result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	fake.sessionsReturns = struct {
+		result1 []service.LogIn
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeAccounts) SessionsReturnsOnCall(i int, result1 []service.LogIn, result2 error) {
+	fake.sessionsMutex.Lock()
+	defer fake.sessionsMutex.Unlock()
+	fake.SessionsStub = nil
+	if fake.sessionsReturnsOnCall == nil {
+		fake.sessionsReturnsOnCall = make(map[int]struct {
+			result1 []service.LogIn
+			result2 error
+		})
+	}
+	fake.sessionsReturnsOnCall[i] = struct {
+		result1 []service.LogIn
 		result2 error
 	}{result1, result2}
 }

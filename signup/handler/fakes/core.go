@@ -66,6 +66,18 @@ type FakeCore struct {
 	resetPasswordReturnsOnCall map[int]struct {
 		result1 error
 	}
+	SendEmailChangeStub        func(context.Context, service.EmailChange) error
+	sendEmailChangeMutex       sync.RWMutex
+	sendEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 service.EmailChange
+	}
+	sendEmailChangeReturns struct {
+		result1 error
+	}
+	sendEmailChangeReturnsOnCall map[int]struct {
+		result1 error
+	}
 	SendVerificationEmailStub        func(context.Context, string) error
 	sendVerificationEmailMutex       sync.RWMutex
 	sendVerificationEmailArgsForCall []struct {
@@ -348,6 +360,68 @@ func (fake *FakeCore) ResetPasswordReturnsOnCall(i int, result1 error) {
 		})
 	}
 	fake.resetPasswordReturnsOnCall[i] = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) SendEmailChange(arg1 context.Context, arg2 service.EmailChange) error {
+	fake.sendEmailChangeMutex.Lock()
+	ret, specificReturn := fake.sendEmailChangeReturnsOnCall[len(fake.sendEmailChangeArgsForCall)]
+	fake.sendEmailChangeArgsForCall = append(fake.sendEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 service.EmailChange
+	}{arg1, arg2})
+	stub := fake.SendEmailChangeStub
+	fakeReturns := fake.sendEmailChangeReturns
+	fake.recordInvocation("SendEmailChange", []interface{}{arg1, arg2})
+	fake.sendEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2)
+	}
+	if specificReturn {
+		return ret.result1
+	}
+	return fakeReturns.result1
+}
+
+func (fake *FakeCore) SendEmailChangeCallCount() int {
+	fake.sendEmailChangeMutex.RLock()
+	defer fake.sendEmailChangeMutex.RUnlock()
+	return len(fake.sendEmailChangeArgsForCall)
+}
+
+func (fake *FakeCore) SendEmailChangeCalls(stub func(context.Context, service.EmailChange) error) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = stub
+}
+
+func (fake *FakeCore) SendEmailChangeArgsForCall(i int) (context.Context, service.EmailChange) {
+	fake.sendEmailChangeMutex.RLock()
+	defer fake.sendEmailChangeMutex.RUnlock()
+	argsForCall := fake.sendEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2
+}
+
+func (fake *FakeCore) SendEmailChangeReturns(result1 error) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = nil
+	fake.sendEmailChangeReturns = struct {
+		result1 error
+	}{result1}
+}
+
+func (fake *FakeCore) SendEmailChangeReturnsOnCall(i int, result1 error) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = nil
+	if fake.sendEmailChangeReturnsOnCall == nil {
+		fake.sendEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 error
+		})
+	}
+	fake.sendEmailChangeReturnsOnCall[i] = struct {
 		result1 error
 	}{result1}
 }

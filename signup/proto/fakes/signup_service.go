@@ -70,6 +70,21 @@ type FakeSignupService struct {
 		result1 *signup.ResetPasswordResponse
 		result2 error
 	}
+	SendEmailChangeStub        func(context.Context, *signup.SendEmailChangeRequest, ...client.CallOption) (*signup.SendEmailChangeResponse, error)
+	sendEmailChangeMutex       sync.RWMutex
+	sendEmailChangeArgsForCall []struct {
+		arg1 context.Context
+		arg2 *signup.SendEmailChangeRequest
+		arg3 []client.CallOption
+	}
+	sendEmailChangeReturns struct {
+		result1 *signup.SendEmailChangeResponse
+		result2 error
+	}
+	sendEmailChangeReturnsOnCall map[int]struct {
+		result1 *signup.SendEmailChangeResponse
+		result2 error
+	}
 	SendVerificationEmailStub        func(context.Context, *signup.SendVerificationEmailRequest, ...client.CallOption) (*signup.SendVerificationEmailResponse, error)
 	sendVerificationEmailMutex       sync.RWMutex
 	sendVerificationEmailArgsForCall []struct {
@@ -364,6 +379,72 @@ func (fake *FakeSignupService) ResetPasswordReturnsOnCall(i int, result1 *signup
 	}
 	fake.resetPasswordReturnsOnCall[i] = struct {
 		result1 *signup.ResetPasswordResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) SendEmailChange(arg1 context.Context, arg2 *signup.SendEmailChangeRequest, arg3 ...client.CallOption) (*signup.SendEmailChangeResponse, error) {
+	fake.sendEmailChangeMutex.Lock()
+	ret, specificReturn := fake.sendEmailChangeReturnsOnCall[len(fake.sendEmailChangeArgsForCall)]
+	fake.sendEmailChangeArgsForCall = append(fake.sendEmailChangeArgsForCall, struct {
+		arg1 context.Context
+		arg2 *signup.SendEmailChangeRequest
+		arg3 []client.CallOption
+	}{arg1, arg2, arg3})
+	stub := fake.SendEmailChangeStub
+	fakeReturns := fake.sendEmailChangeReturns
+	fake.recordInvocation("SendEmailChange", []interface{}{arg1, arg2, arg3})
+	fake.sendEmailChangeMutex.Unlock()
+	if stub != nil {
+		return stub(arg1, arg2, arg3...)
+	}
+	if specificReturn {
+		return ret.result1, ret.result2
+	}
+	return fakeReturns.result1, fakeReturns.result2
+}
+
+func (fake *FakeSignupService) SendEmailChangeCallCount() int {
+	fake.sendEmailChangeMutex.RLock()
+	defer fake.sendEmailChangeMutex.RUnlock()
+	return len(fake.sendEmailChangeArgsForCall)
+}
+
+func (fake *FakeSignupService) SendEmailChangeCalls(stub func(context.Context, *signup.SendEmailChangeRequest, ...client.CallOption) (*signup.SendEmailChangeResponse, error)) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = stub
+}
+
+func (fake *FakeSignupService) SendEmailChangeArgsForCall(i int) (context.Context, *signup.SendEmailChangeRequest, []client.CallOption) {
+	fake.sendEmailChangeMutex.RLock()
+	defer fake.sendEmailChangeMutex.RUnlock()
+	argsForCall := fake.sendEmailChangeArgsForCall[i]
+	return argsForCall.arg1, argsForCall.arg2, argsForCall.arg3
+}
+
+func (fake *FakeSignupService) SendEmailChangeReturns(result1 *signup.SendEmailChangeResponse, result2 error) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = nil
+	fake.sendEmailChangeReturns = struct {
+		result1 *signup.SendEmailChangeResponse
+		result2 error
+	}{result1, result2}
+}
+
+func (fake *FakeSignupService) SendEmailChangeReturnsOnCall(i int, result1 *signup.SendEmailChangeResponse, result2 error) {
+	fake.sendEmailChangeMutex.Lock()
+	defer fake.sendEmailChangeMutex.Unlock()
+	fake.SendEmailChangeStub = nil
+	if fake.sendEmailChangeReturnsOnCall == nil {
+		fake.sendEmailChangeReturnsOnCall = make(map[int]struct {
+			result1 *signup.SendEmailChangeResponse
+			result2 error
+		})
+	}
+	fake.sendEmailChangeReturnsOnCall[i] = struct {
+		result1 *signup.SendEmailChangeResponse
 		result2 error
 	}{result1, result2}
 }
