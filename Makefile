@@ -93,7 +93,7 @@ test-platform: bin/withengines ## Test engines, services, the story and two minu
 		go test -race -count=1 -parallel 8 -tags platform -timeout 20m $(flags) $(on_engines)
 	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
-	@scripts/timed.sh 'faults for 90 s' $(under_faults) -timeout 10m -faults.for 90s -faults.seed 8 $(flags)
+	@scripts/timed.sh 'faults for 80 s' $(under_faults) -timeout 10m -faults.for 80s -faults.seed 1845 $(flags)
 
 .PHONY: test-kubernetes
 test-kubernetes: need ## Test the manifests and the runtime on a real API server of Kubernetes (needs etcd; the first run builds it)
