@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
 )
 
 // format is the version of what an archive looks like. A program refuses one that it does not know.
@@ -208,4 +207,3 @@ func (m *Manifest) verify(found map[string]File) error {
 	}
 	return nil
 }
-

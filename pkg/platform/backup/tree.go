@@ -15,6 +15,9 @@ import (
 // young is for how long after a change of a file its time may not tell that it was changed again.
 const young = time.Second
 
+// copyAtOnce is how many bytes are copied before it is looked whether there is still time.
+const copyAtOnce = 64 << 20
+
 // isLeftOut tells whether something below the state directory is not in a backup: what is of this run of the server, of this
 // machine or of whoever uses the command line here, and what nobody needs.
 func isLeftOut(name string, d fs.DirEntry) bool {
@@ -69,7 +72,7 @@ func (m *mirror) update(ctx context.Context) error {
 			return os.MkdirAll(filepath.Join(m.to, name), 0o700)
 		}
 		seen[name] = true
-		if err := m.file(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := m.file(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("copy %s: %w", path, err)
 		} else if err != nil {
 			delete(seen, name)
@@ -91,7 +94,7 @@ func (m *mirror) update(ctx context.Context) error {
 }
 
 // file copies a file, unless the copy is what it is.
-func (m *mirror) file(name string) (err error) {
+func (m *mirror) file(ctx context.Context, name string) (err error) {
 	in, err := os.Open(filepath.Join(m.from, name))
 	if err != nil {
 		return err
@@ -112,6 +115,15 @@ func (m *mirror) file(name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, in) // on file systems that can, the copy shares the blocks
-	return err
+	for {
+		// On file systems that can, the copy shares the blocks.
+		if _, err := io.CopyN(out, in, copyAtOnce); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }
