@@ -149,7 +149,7 @@ func TestDamage(t *testing.T) {
 		require.Empty(t, left)
 	}
 	refused(bytes.Replace(whole, []byte("secret"), []byte("secreT"), 1), "state/admin_password is damaged")
-	refused(whole[:len(whole)/2], "it cannot be read")
+	refused(whole[:len(whole)/2], "cannot be read: unexpected EOF")
 	refused(nil, "it was not finished")
 	refused(rewritten(t, whole, func(h *tar.Header) bool { return h.Name != manifestName }), "it was not finished")
 	refused(rewritten(t, whole, func(h *tar.Header) bool { return h.Name != "state/keys/root" }), "state/keys/root is missing")

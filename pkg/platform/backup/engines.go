@@ -22,7 +22,7 @@ const (
 
 // engines are the servers of others that a platform keeps things in.
 type engines struct {
-	databases []*database
+	databases []*postgresDB
 	stream    *redis.Stream // nil on the embedded profile
 	topics    []redis.Topic
 }
@@ -132,7 +132,7 @@ func (e *engines) check(ctx context.Context, m *Manifest) error {
 }
 
 // find returns the database for one of a backup: the one of that name, or the only one, whatever it is called.
-func (e *engines) find(part Part) (*database, error) {
+func (e *engines) find(part Part) (*postgresDB, error) {
 	if len(e.databases) == 1 {
 		return e.databases[0], nil
 	}

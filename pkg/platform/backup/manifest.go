@@ -159,7 +159,7 @@ func unpack(archive, dir string) (*Manifest, error) {
 			return nil, fmt.Errorf("%q is no file of a backup", header.Name)
 		}
 		if found[header.Name], err = extract(r, filepath.Join(dir, filepath.FromSlash(header.Name)), header); err != nil {
-			return nil, fmt.Errorf("%s: %w", header.Name, err)
+			return nil, fmt.Errorf("%s cannot be read: %w", header.Name, err)
 		}
 	}
 }

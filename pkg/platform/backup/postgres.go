@@ -20,8 +20,8 @@ import (
 	"github.com/m3o/backend/pkg/platform/profile"
 )
 
-// database is one of PostgreSQL.
-type database struct {
+// postgresDB is a database of PostgreSQL.
+type postgresDB struct {
 	name, address string
 	// snapshot is what the database was at the instant of the backup, and keeper the connection that keeps it.
 	snapshot string
@@ -29,7 +29,7 @@ type database struct {
 }
 
 // databasesOf returns the databases that a platform has, and others that its services have.
-func databasesOf(others []string) ([]*database, error) {
+func databasesOf(others []string) ([]*postgresDB, error) {
 	var addresses []string
 	if profile.Current() == profile.Platform {
 		if _, err := postgres.ReadConfig(); err != nil {
@@ -42,7 +42,7 @@ func databasesOf(others []string) ([]*database, error) {
 	} else if address != "" && !strings.Contains(address, "%s") {
 		addresses = append(addresses, address)
 	}
-	var all []*database
+	var all []*postgresDB
 	known := make(map[string]bool)
 	for _, address := range append(addresses, others...) {
 		db, err := parse(address)
@@ -58,7 +58,7 @@ func databasesOf(others []string) ([]*database, error) {
 }
 
 // parse reads an address. Neither libpq nor a single connection understands what is for a pool.
-func parse(address string) (*database, error) {
+func parse(address string) (*postgresDB, error) {
 	expected := errors.New("--database: expected an address such as postgres://user@host:5432/database, without a password")
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
@@ -78,13 +78,13 @@ func parse(address string) (*database, error) {
 	if err != nil {
 		return nil, expected
 	}
-	return &database{name: config.Database, address: u.String()}, nil
+	return &postgresDB{name: config.Database, address: u.String()}, nil
 }
 
 // connectTimeout is how long a server may take to let somebody in.
 const connectTimeout = 5 * time.Second
 
-func (db *database) connect(ctx context.Context) (err error) {
+func (db *postgresDB) connect(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if db.keeper, err = pgx.Connect(ctx, db.address); err != nil {
@@ -94,7 +94,7 @@ func (db *database) connect(ctx context.Context) (err error) {
 }
 
 // mark makes this the instant that the database is backed up of.
-func (db *database) mark(ctx context.Context) error {
+func (db *postgresDB) mark(ctx context.Context) error {
 	if _, err := db.keeper.Exec(ctx, `ROLLBACK`); err != nil {
 		return fmt.Errorf("database %s: %w", db.name, err)
 	}
@@ -108,13 +108,13 @@ func (db *database) mark(ctx context.Context) error {
 }
 
 // dump writes what the database was at that instant.
-func (db *database) dump(ctx context.Context, file string) error {
+func (db *postgresDB) dump(ctx context.Context, file string) error {
 	return db.tool(ctx, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--snapshot="+db.snapshot,
 		"--file="+file, "--dbname="+db.address)
 }
 
 // isEmpty makes sure that there is nothing that a restore could spoil.
-func (db *database) isEmpty(ctx context.Context) error {
+func (db *postgresDB) isEmpty(ctx context.Context) error {
 	var n int
 	err := db.keeper.QueryRow(ctx, `
 		SELECT COUNT(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -129,7 +129,7 @@ func (db *database) isEmpty(ctx context.Context) error {
 }
 
 // restore fills the database, all of it or nothing.
-func (db *database) restore(ctx context.Context, file string, away time.Duration) (err error) {
+func (db *postgresDB) restore(ctx context.Context, file string, away time.Duration) (err error) {
 	if err := db.tool(ctx, "pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges",
 		"--dbname="+db.address, file); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (db *database) restore(ctx context.Context, file string, away time.Duration
 }
 
 // tool runs a program of PostgreSQL.
-func (db *database) tool(ctx context.Context, name string, args ...string) error {
+func (db *postgresDB) tool(ctx context.Context, name string, args ...string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return fmt.Errorf("%s is not on the PATH: install PostgreSQL's client programs, of the server's version or a newer one", name)
@@ -157,7 +157,7 @@ func (db *database) tool(ctx context.Context, name string, args ...string) error
 	return nil
 }
 
-func (db *database) close() error {
+func (db *postgresDB) close() error {
 	if db.keeper == nil {
 		return nil
 	}
