@@ -73,6 +73,11 @@ func (a arguments) setup() error {
 		return err
 	}
 	isServer := a.command == "server" || a.command == "service"
+	if a.command == "restore" {
+		state.Choose(dir)
+		state.KeepPrivate()
+		return nil
+	}
 	if !isServer && (a.state != "" || os.Getenv(state.Env) != "") {
 		if _, err := os.Stat(dir); err != nil {
 			return fmt.Errorf("there is no state directory %s: name the one of a server, or start one with it", dir)
@@ -104,6 +109,8 @@ func (a arguments) setup() error {
 			return err
 		}
 		defaults[profile.Env] = profile.Embedded
+	case a.command == "backup": // it needs the profile that the environment names, and nothing of Micro
+		state.KeepPrivate()
 	case a.command == "service":
 		state.KeepPrivate()
 		supervisor.EndWithParent()
@@ -177,6 +184,8 @@ func parse(args []string) arguments {
 				a.parseServer(args[i+1:])
 			case name == "service" && i+1 < len(args):
 				a.service = args[i+1]
+			case isApart[name]:
+				a.parseState(args[i+1:])
 			}
 			break // the rest is the command's
 		}
@@ -216,6 +225,23 @@ func (a *arguments) parseServer(args []string) {
 	a.port, _ = strconv.Atoi(flags.Lookup("port").Value.String()) // it has been parsed as a number
 }
 
+// parseState reads the state directory among the flags of a command.
+func (a *arguments) parseState(args []string) {
+	for i, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		switch {
+		case name != "--state" && name != "-state":
+		case ok:
+			a.state = value
+		case i+1 < len(args):
+			a.state = args[i+1]
+		}
+	}
+}
+
+// isApart has the commands for which nothing of Micro is set up.
+var isApart = map[string]bool{"backup": true, "restore": true}
+
 // removed are commands that set up, or talk to, what this platform does not have.
 var removed = []string{"gen", "init", "network"}
 
@@ -233,6 +259,7 @@ func runFlags(flags []cli.Flag, names ...string) []cli.Flag {
 func replaceActions(app *cli.App) {
 	app.Flags = append(app.Flags, platform.StateFlag())
 	app.Commands = slices.DeleteFunc(app.Commands, func(c *cli.Command) bool { return slices.Contains(removed, c.Name) })
+	app.Commands = append(app.Commands, backupCommand(), restoreCommand())
 	for _, c := range app.Commands {
 		switch c.Name {
 		case "server":

@@ -30,6 +30,9 @@ var anonymous = map[string]bool{
 // platform, and has no use for a prompt.
 func withLogin(before cli.BeforeFunc) cli.BeforeFunc {
 	return func(ctx *cli.Context) error {
+		if isApart[ctx.Args().First()] {
+			return nil
+		}
 		local := !anonymous[ctx.Args().First()] && !ctx.IsSet("env")
 		if local && (!isServed() || !reachable(os.Getenv("MICRO_PROXY"))) {
 			return fmt.Errorf("%s (nothing listens at %s, for the state in %s)", unreachable, os.Getenv("MICRO_PROXY"), state.Dir())

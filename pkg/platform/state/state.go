@@ -65,12 +65,15 @@ func Use(dir string) error {
 	if err := os.Setenv(Env, dir); err != nil {
 		return fmt.Errorf("set %s: %w", Env, err)
 	}
-	user.Dir = dir
+	Choose(dir)
 	config.SetConfig(filepath.Join(dir, "config.json"))
 	file.DefaultDir = filepath.Join(dir, "server", "store")
 	local.LogDir = Logs()
 	return nil
 }
+
+// Choose makes dir the state directory of this process alone, and creates nothing.
+func Choose(dir string) { user.Dir = dir }
 
 // KeepPrivate makes whatever this process writes from now on readable by its owner alone, also in a state directory that
 // was there before and is open to others.
