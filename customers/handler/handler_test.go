@@ -78,7 +78,7 @@ func TestMalformedRequests(t *testing.T) {
 			`{"email"`:                         "body: not valid JSON",
 		},
 		"Customers.Read":         {`{"id": 5}`: "id: expected a string", `[]`: "body: expected an object"},
-		"Customers.Delete":       {`{"id": 5}`: "id: expected a string", `{"force": true}`: `body: unknown field "force"`},
+		"Customers.Delete":       {`{"id": 5}`: "id: expected a string", `{"forced": true}`: `body: unknown field "forced"`},
 		"Customers.MarkVerified": {`{"id": 5}`: "id: expected a string"},
 		"Customers.Activate":     {`{"email": "a"}`: `body: unknown field "email"`},
 		"Customers.Ban":          {`{"reason": ["a"]}`: "reason: expected a string"},
