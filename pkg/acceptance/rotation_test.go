@@ -47,7 +47,7 @@ func TestRotationUnderFaults(t *testing.T) {
 	count := func(service, query string) int {
 		db, err := sql.Open("sqlite3", "file:"+filepath.Join(p.State, "service", service, "db.sqlite")+"?mode=ro")
 		require.NoError(t, err)
-		defer db.Close()
+		defer db.Close() //nolint:errcheck // the test ends
 		n, err := strconv.Atoi(textOf(t, db, query)[0])
 		require.NoError(t, err)
 		return n
