@@ -67,7 +67,7 @@ func numbers(t *testing.T, db *sql.DB, query string) (all []int64) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
 	require.NoError(t, err)
-	defer rows.Close() //nolint:errcheck // Err is asked
+	defer rows.Close()
 	for rows.Next() {
 		var n int64
 		require.NoError(t, rows.Scan(&n))
@@ -138,7 +138,7 @@ func TestDamage(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "platform.tar")
 	_, err := Create(t.Context(), Config{Archive: archive, State: dir})
 	require.NoError(t, err)
-	whole, err := os.ReadFile(archive) //nolint:gosec // the test's
+	whole, err := os.ReadFile(archive)
 	require.NoError(t, err)
 	refused := func(text []byte, why string) {
 		t.Helper()
@@ -178,7 +178,7 @@ func rewritten(t *testing.T, archive []byte, keep func(*tar.Header) bool) []byte
 		require.NoError(t, err)
 		if keep(h) {
 			require.NoError(t, w.WriteHeader(h))
-			_, err = io.Copy(w, r) //nolint:gosec // the test's
+			_, err = io.Copy(w, r)
 			require.NoError(t, err)
 		}
 	}
@@ -217,7 +217,7 @@ func TestMirror(t *testing.T) {
 	write("new", "1")
 	require.NoError(t, m.update(t.Context()))
 	require.Equal(t, first, m.copied["old"].at, "what has not changed is not copied again")
-	text, err := os.ReadFile(filepath.Join(to, "same size")) //nolint:gosec // the test's
+	text, err := os.ReadFile(filepath.Join(to, "same size"))
 	require.NoError(t, err)
 	require.Equal(t, "2", string(text))
 	require.NoFileExists(t, filepath.Join(to, "gone"))

@@ -156,7 +156,7 @@ func (b *business) counts(t *testing.T, table string) map[string]int64 {
 	t.Helper()
 	rows, err := b.db.Read().Query(context.Background(), `SELECT name, n FROM `+table)
 	require.NoError(t, err)
-	defer rows.Close() //nolint:errcheck // Err is asked
+	defer rows.Close()
 	found := make(map[string]int64)
 	for rows.Next() {
 		var name string

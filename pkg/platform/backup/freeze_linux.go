@@ -125,7 +125,7 @@ func awaitStop(pid int) error {
 
 // stat reads the state and the parent of a process or a thread; ok is false when it has ended.
 func stat(file string) (state string, parent int, ok bool) {
-	text, err := os.ReadFile(file) //nolint:gosec // of /proc
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", 0, false
 	}

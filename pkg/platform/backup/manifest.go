@@ -65,7 +65,7 @@ func (m *Manifest) Bytes() (n int64) {
 
 // pack writes what is below dir into an archive, with a manifest of it, which it completes.
 func pack(dir, archive string, m *Manifest) (err error) {
-	f, err := os.OpenFile(archive, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator's
+	f, err := os.OpenFile(archive, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func add(w *tar.Writer, path, name string) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", name, err)
 	}
-	f, err := os.Open(path) //nolint:gosec // one of ours
+	f, err := os.Open(path)
 	if err != nil {
 		return File{}, err
 	}
@@ -134,7 +134,7 @@ func add(w *tar.Writer, path, name string) (File, error) {
 // unpack writes the files of an archive below dir, which is there and empty, and makes sure that they are those of the
 // manifest, all of them and no others.
 func unpack(archive, dir string) (*Manifest, error) {
-	f, err := os.Open(archive) //nolint:gosec // the operator's
+	f, err := os.Open(archive)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func extract(r io.Reader, path string, header *tar.Header) (_ File, err error) {
 		return File{}, err
 	}
 	mode := header.FileInfo().Mode().Perm()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // below our directory
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return File{}, err
 	}

@@ -24,7 +24,7 @@ const magic = "SQLite format 3\x00"
 
 // isSQLite tells whether a file is a database of SQLite.
 func isSQLite(path string) (bool, error) {
-	f, err := os.Open(path) //nolint:gosec // one of ours
+	f, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
@@ -154,7 +154,7 @@ func names(ctx context.Context, db *sql.DB, query string) (found []string, err e
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err is asked
+	defer rows.Close()
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
