@@ -22,6 +22,7 @@ require (
 	github.com/stripe/stripe-go/v72 v72.122.0
 	github.com/urfave/cli/v2 v2.3.0
 	github.com/wneessen/go-mail v0.8.1
+	go.etcd.io/bbolt v1.3.5
 	go.etcd.io/etcd/api/v3 v3.6.13
 	go.etcd.io/etcd/client/v3 v3.6.13
 	go.opentelemetry.io/otel v1.43.0
@@ -105,7 +106,6 @@ require (
 	github.com/stretchr/objx v0.5.3 // indirect
 	github.com/teris-io/shortid v0.0.0-20171029131806-771a37caa5cf // indirect
 	github.com/xlab/treeprint v0.0.0-20181112141820-a009c3971eca // indirect
-	go.etcd.io/bbolt v1.3.5 // indirect
 	go.etcd.io/etcd/client/pkg/v3 v3.6.13 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.43.0 // indirect

@@ -28,7 +28,7 @@ func Revive(ctx context.Context, db *sql.DB, away time.Duration) error {
 			`_outbox SET published = published + $1 WHERE published > 0`,
 			`_inbox SET received = received + $1`,
 		} {
-			if _, err := db.ExecContext(ctx, `UPDATE `+service+change, seconds); err != nil { //nolint:gosec // names of ours
+			if _, err := db.ExecContext(ctx, `UPDATE `+service+change, seconds); err != nil { //nolint:gosec // the name is that of a table that there is
 				return fmt.Errorf("revive the events of %s: %w", service, err)
 			}
 		}

@@ -99,6 +99,8 @@ func TestBackup(t *testing.T) {
 	require.ErrorContains(t, err, "overwrites nothing")
 	_, err = Create(t.Context(), Config{Archive: filepath.Join(dir, "x.tar"), State: dir})
 	require.ErrorContains(t, err, "is in the state directory")
+	_, err = Create(t.Context(), Config{Archive: archive + "2", State: t.TempDir()})
+	require.ErrorContains(t, err, "MICRO_PROFILE: there is no platform of the profile embedded")
 
 	to := filepath.Join(t.TempDir(), "deep", "state")
 	_, err = Restore(t.Context(), Config{Archive: archive, State: to})

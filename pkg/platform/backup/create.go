@@ -48,6 +48,11 @@ func Create(ctx context.Context, c Config) (_ *Manifest, err error) {
 	if below, err := filepath.Rel(c.State, c.Archive); err == nil && filepath.IsLocal(below) {
 		return nil, fmt.Errorf("%s is in the state directory: keep backups elsewhere", c.Archive)
 	}
+	// Whoever forgets to say so would have a backup without databases, and notice when it is needed.
+	if _, err := os.Stat(filepath.Join(c.State, "events")); profile.Current() == profile.Embedded && err != nil {
+		return nil, fmt.Errorf("%s: there is no platform of the profile %s in %s: expected %s, or another state directory",
+			profile.Env, profile.Embedded, c.State, profile.Platform)
+	}
 	work, err := os.MkdirTemp(filepath.Dir(c.Archive), ".backup-*")
 	if err != nil {
 		return nil, err

@@ -34,10 +34,12 @@
 // # What a restore loses, and what it repeats
 //
 // What happened after the instant is gone: signups, keys, calls that were counted, changes of the configuration. Others have
-// not forgotten it. A customer who subscribed since then pays at Stripe for what billing does not know, until its
-// reconciliation and webhooks tell; Mixpanel has the events, and gets those that are delivered again under the ids by which it
-// knows them; mails that were sent are in nobody's outbox. An operation at Stripe that was under way is asked for again under its
-// own name. A key that was revoked since then is good again, and so is a password that was changed: rotate what was leaked.
+// not forgotten it. A customer who subscribed since then pays at Stripe for what billing does not know: until a webhook tells,
+// which may be the next renewal's, or never when billing does not know Stripe's customer either. So look through what was subscribed
+// and cancelled at Stripe since then (its dashboard can send webhooks again). An operation at Stripe that was under way is asked
+// for again under its own name, and no card is charged for one that is older than a quarter of an hour. Mixpanel has the events since
+// then, and gets what is delivered again under the ids by which it knows it. A mail may be sent twice. A key that was
+// revoked since then is good again, and so is a password that was changed: rotate what was leaked.
 //
 // Services with databases of their own on PostgreSQL are seen some milliseconds one after the other. Nothing is lost by
 // that, but one of them may know of something that another has not done yet: it happens again under another id, or never.

@@ -149,7 +149,7 @@ func (db *postgresDB) tool(ctx context.Context, name string, args ...string) err
 		return fmt.Errorf("%s is not on the PATH: install PostgreSQL's client programs, of the server's version or a newer one", name)
 	}
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the operator's
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("database %s: %s: %w: %s", db.name, name, err, strings.TrimSpace(out.String()))
