@@ -36,6 +36,8 @@ type Blobs struct{ Dir string }
 
 var _ store.BlobStore = Blobs{}
 
+var errTooLong = fmt.Errorf("key: expected at most %d bytes", MaxKey)
+
 func name(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
@@ -56,7 +58,7 @@ func (b Blobs) place(key string, opts []store.BlobOption) (dir, file string, err
 	case key == "":
 		return "", "", store.ErrMissingKey
 	case len(key) > MaxKey:
-		return "", "", fmt.Errorf("key: %d bytes: expected at most %d", len(key), MaxKey)
+		return "", "", errTooLong
 	}
 	dir = b.directory(o.Namespace)
 	return dir, filepath.Join(dir, name(key)), nil
@@ -96,6 +98,9 @@ func (b Blobs) Write(key string, blob io.Reader, opts ...store.BlobOption) (err 
 // Read returns a blob; store.ErrNotFound when there is none. Its file is closed at its end, or after it has been forgotten.
 func (b Blobs) Read(key string, opts ...store.BlobOption) (io.Reader, error) {
 	_, file, err := b.place(key, opts)
+	if errors.Is(err, errTooLong) {
+		return nil, store.ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +158,9 @@ func (c *closing) WriteTo(w io.Writer) (int64, error) {
 // Delete removes a blob; that there is none is no error.
 func (b Blobs) Delete(key string, opts ...store.BlobOption) error {
 	_, file, err := b.place(key, opts)
+	if errors.Is(err, errTooLong) {
+		return nil // there can be none
+	}
 	if err != nil {
 		return err
 	}

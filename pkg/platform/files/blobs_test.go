@@ -25,7 +25,10 @@ func TestLongKey(t *testing.T) {
 	keys, err := b.List()
 	require.NoError(t, err)
 	require.Equal(t, []string{long}, keys)
-	require.EqualError(t, b.Write(long+"k", strings.NewReader("x")), "key: 2001 bytes: expected at most 2000")
+	require.EqualError(t, b.Write(long+"k", strings.NewReader("x")), "key: expected at most 2000 bytes")
+	require.NoError(t, b.Delete(long+"k"), "there can be none")
+	_, err = b.Read(long + "k")
+	require.Equal(t, store.ErrNotFound, err)
 }
 
 func TestDamagedFile(t *testing.T) {
