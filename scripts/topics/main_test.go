@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	customersevents "github.com/m3o/backend/pkg/events/proto/customers"
+	erasuresevents "github.com/m3o/backend/pkg/events/proto/erasures"
 	requestsevents "github.com/m3o/backend/pkg/events/proto/requests"
 	usageevents "github.com/m3o/backend/pkg/events/proto/usage"
 )
@@ -25,6 +26,7 @@ const (
 func ours() files {
 	return byPath([]*descriptorpb.FileDescriptorProto{
 		protodesc.ToFileDescriptorProto(customersevents.File_pkg_events_proto_customers_events_proto),
+		protodesc.ToFileDescriptorProto(erasuresevents.File_pkg_events_proto_erasures_events_proto),
 		protodesc.ToFileDescriptorProto(requestsevents.File_pkg_events_proto_requests_events_proto),
 		protodesc.ToFileDescriptorProto(usageevents.File_pkg_events_proto_usage_events_proto),
 	})
@@ -34,6 +36,7 @@ func ours() files {
 func sources() fstest.MapFS {
 	return fstest.MapFS{
 		"pkg/events/proto/customers/constants.go": {Data: []byte("package customersevents\n\n// Topic.\nconst Topic = \"customers\"\n")},
+		"pkg/events/proto/erasures/constants.go":  {Data: []byte("package erasuresevents\n\n// Topic.\nconst Topic = \"erasures\"\n")},
 		"pkg/events/proto/requests/constants.go":  {Data: []byte("package requestsevents\n\nconst (\n\tx = 1\n\tTopic = `requests`\n)\n")},
 		"pkg/events/proto/usage/constants.go":     {Data: []byte("package usageevents\n\n// Topic.\nconst Topic = \"usage\"\n")},
 	}
