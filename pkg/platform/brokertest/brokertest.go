@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/micro/micro/v3/service/broker"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 const (
@@ -109,7 +111,7 @@ func exactly(n int, all ...*inbox) error {
 		return err
 	}
 	time.Sleep(quiet)
-	return expect(total(all...) == n, "%d messages are received: expected %d", total(all...), n)
+	return casetest.Expect(total(all...) == n, "%d messages are received: expected %d", total(all...), n)
 }
 
 func atLeast(n int, all ...*inbox) error {
@@ -154,21 +156,4 @@ func leave(all ...*inbox) error {
 		errs = append(errs, in.Unsubscribe())
 	}
 	return errors.Join(errs...)
-}
-
-func expect(ok bool, format string, args ...any) error {
-	if ok {
-		return nil
-	}
-	return fmt.Errorf(format, args...)
-}
-
-// first returns the first error.
-func first(all ...error) error {
-	for _, err := range all {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

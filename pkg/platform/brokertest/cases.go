@@ -9,6 +9,8 @@ import (
 
 	"github.com/micro/micro/v3/service/broker"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // Cases are all cases.
@@ -42,7 +44,7 @@ func keeps(open func() broker.Broker) error {
 	}
 	from := open()
 	header := map[string]string{"Micro-Id": "1", "empty": "", "ключ": "значение"}
-	err = first(
+	err = casetest.First(
 		from.Publish(topic, &broker.Message{Header: header, Body: []byte{0, 255, '\n'}}),
 		from.Publish(topic, &broker.Message{}), exactly(2, in),
 	)
@@ -52,14 +54,14 @@ func keeps(open func() broker.Broker) error {
 	all := in.all()
 	for key, value := range header {
 		got, ok := all[0].Header[key]
-		if err := expect(ok && got == value, "header %v: expected %v", all[0].Header, header); err != nil {
+		if err := casetest.Expect(ok && got == value, "header %v: expected %v", all[0].Header, header); err != nil {
 			return err
 		}
 	}
-	return first(
-		expect(bytes.Equal(all[0].Body, []byte{0, 255, '\n'}), "body %v", all[0].Body),
-		expect(len(all[1].Body) == 0, "body %v: expected none", all[1].Body),
-		expect(in.Topic() == topic, "topic %s: expected %s", in.Topic(), topic), leave(in),
+	return casetest.First(
+		casetest.Expect(bytes.Equal(all[0].Body, []byte{0, 255, '\n'}), "body %v", all[0].Body),
+		casetest.Expect(len(all[1].Body) == 0, "body %v: expected none", all[1].Body),
+		casetest.Expect(in.Topic() == topic, "topic %s: expected %s", in.Topic(), topic), leave(in),
 	)
 }
 
@@ -68,7 +70,7 @@ func tellsAll(open func() broker.Broker) error {
 	one, err1 := subscribe(a, topic)
 	two, err2 := subscribe(a, topic)
 	three, err3 := subscribe(b, topic)
-	return first(err1, err2, err3, publish(b, topic, 10), each(10, one), each(10, two), each(10, three), leave(one, two, three))
+	return casetest.First(err1, err2, err3, publish(b, topic, 10), each(10, one), each(10, two), each(10, three), leave(one, two, three))
 }
 
 func tellsApart(open func() broker.Broker) error {
@@ -76,14 +78,14 @@ func tellsApart(open func() broker.Broker) error {
 	one, err1 := subscribe(b, topic)
 	two, err2 := subscribe(b, topic+"-2")
 	three, err3 := subscribe(b, "*")
-	return first(err1, err2, err3, publish(b, topic, 3), each(3, one), exactly(0, two, three), leave(one, two, three))
+	return casetest.First(err1, err2, err3, publish(b, topic, 3), each(3, one), exactly(0, two, three), leave(one, two, three))
 }
 
 func order(open func() broker.Broker) error {
 	const n = 500
 	topic := newTopic("order")
 	in, err := subscribe(open(), topic)
-	if err := first(err, publish(open(), topic, n), exactly(n, in)); err != nil {
+	if err := casetest.First(err, publish(open(), topic, n), exactly(n, in)); err != nil {
 		return err
 	}
 	for i, m := range in.all() {
@@ -115,11 +117,11 @@ func queues(open func() broker.Broker) error {
 	two, err2 := members(b, topic, "q", 2, nothing)
 	other, err3 := members(b, topic, "another", 2, nothing)
 	alone, err4 := subscribe(a, topic)
-	if err := first(err1, err2, err3, err4); err != nil {
+	if err := casetest.First(err1, err2, err3, err4); err != nil {
 		return err
 	}
 	all := append(one, two...)
-	return first(publish(a, topic, n), each(n, all...), each(n, other...), each(n, alone), leave(append(append(all, other...), alone)...))
+	return casetest.First(publish(a, topic, n), each(n, all...), each(n, other...), each(n, alone), leave(append(append(all, other...), alone)...))
 }
 
 func busy(open func() broker.Broker) error {
@@ -128,20 +130,20 @@ func busy(open func() broker.Broker) error {
 	defer once.Do(func() { close(release) })
 	waits, err1 := members(open(), topic, "q", 1, func(*broker.Message) error { <-release; return nil })
 	free, err2 := members(open(), topic, "q", 1, nothing)
-	err := first(err1, err2, inTime(func() error { return publish(open(), topic, 20) }), atLeast(19, free...))
+	err := casetest.First(err1, err2, inTime(func() error { return publish(open(), topic, 20) }), atLeast(19, free...))
 	once.Do(func() { close(release) })
-	return first(err, each(20, waits[0], free[0]), leave(waits[0], free[0]))
+	return casetest.First(err, each(20, waits[0], free[0]), leave(waits[0], free[0]))
 }
 
 func leaves(open func() broker.Broker) error {
 	topic, a, b := newTopic("leaves"), open(), open()
 	one, err1 := members(a, topic, "q", 1, nothing)
 	two, err2 := members(b, topic, "q", 1, nothing)
-	if err := first(err1, err2, leave(one...)); err != nil {
+	if err := casetest.First(err1, err2, leave(one...)); err != nil {
 		return err
 	}
 	time.Sleep(quiet) // some take a moment
-	return first(publish(a, topic, 20), each(20, two...), leave(two...))
+	return casetest.First(publish(a, topic, 20), each(20, two...), leave(two...))
 }
 
 // inTime makes sure that something is done soon. It may be done later than that.
@@ -162,9 +164,9 @@ func slow(open func() broker.Broker) error {
 	defer once.Do(func() { close(release) })
 	waits, err1 := handle(b, topic, func(*broker.Message) error { <-release; return nil })
 	free, err2 := subscribe(b, topic)
-	err := first(err1, err2, inTime(func() error { return publish(b, topic, 20) }), each(20, free))
+	err := casetest.First(err1, err2, inTime(func() error { return publish(b, topic, 20) }), each(20, free))
 	once.Do(func() { close(release) })
-	return first(err, each(20, waits), leave(waits, free))
+	return casetest.First(err, each(20, waits), leave(waits, free))
 }
 
 func handlerErrors(open func() broker.Broker) error {
@@ -176,7 +178,7 @@ func handlerErrors(open func() broker.Broker) error {
 		}
 	}))
 	silent, err2 := handle(b, topic, func(*broker.Message) error { return wrong })
-	if err := first(err, err2, publish(b, topic, 2), each(2, in), each(2, silent)); err != nil {
+	if err := casetest.First(err, err2, publish(b, topic, 2), each(2, in), each(2, silent)); err != nil {
 		return err
 	}
 	for i := range 2 {
@@ -196,15 +198,15 @@ func unsubscribes(open func() broker.Broker) error {
 	topic, a, b := newTopic("unsubscribes"), open(), open()
 	one, err1 := subscribe(a, topic)
 	two, err2 := subscribe(a, topic)
-	if err := first(err1, err2, publish(b, topic, 1), exactly(1, one), leave(one), leave(one)); err != nil {
+	if err := casetest.First(err1, err2, publish(b, topic, 1), exactly(1, one), leave(one), leave(one)); err != nil {
 		return err
 	}
 	time.Sleep(quiet) // some take a moment
-	if err := first(publish(b, topic, 5), exactly(1, one), exactly(6, two), leave(two)); err != nil {
+	if err := casetest.First(publish(b, topic, 5), exactly(1, one), exactly(6, two), leave(two)); err != nil {
 		return err
 	}
 	again, err := subscribe(a, topic)
-	return first(err, publish(b, topic, 3), each(3, again), leave(again))
+	return casetest.First(err, publish(b, topic, 3), each(3, again), leave(again))
 }
 
 func unsubscribesItself(open func() broker.Broker) error {
@@ -215,10 +217,10 @@ func unsubscribesItself(open func() broker.Broker) error {
 		return err
 	}
 	self <- in.Subscriber
-	if err := first(inTime(func() error { return publish(b, topic, 1) }), exactly(1, in)); err != nil {
+	if err := casetest.First(inTime(func() error { return publish(b, topic, 1) }), exactly(1, in)); err != nil {
 		return err
 	}
-	return first(inTime(func() error { return publish(b, topic, 1) }), exactly(1, in))
+	return casetest.First(inTime(func() error { return publish(b, topic, 1) }), exactly(1, in))
 }
 
 func forgets(open func() broker.Broker) error {
@@ -227,7 +229,7 @@ func forgets(open func() broker.Broker) error {
 		return err
 	}
 	in, err := subscribe(b, topic)
-	return first(err, exactly(0, in), publish(b, topic, 2), each(2, in), leave(in))
+	return casetest.First(err, exactly(0, in), publish(b, topic, 2), each(2, in), leave(in))
 }
 
 func copies(open func() broker.Broker) error {
@@ -243,26 +245,26 @@ func copies(open func() broker.Broker) error {
 	note := broker.HandleError(func(*broker.Message, error) { spoilt <- struct{}{} })
 	one, err1 := handle(b, topic, spoil, note)
 	two, err2 := handle(b, topic, spoil, note)
-	if err := first(err1, err2); err != nil {
+	if err := casetest.First(err1, err2); err != nil {
 		return err
 	}
 	given := message("0")
-	if err := first(b.Publish(topic, given), exactly(2, one, two)); err != nil {
+	if err := casetest.First(b.Publish(topic, given), exactly(2, one, two)); err != nil {
 		return err
 	}
-	return first(
-		expect(len(spoilt) == 0, "a subscriber gets what another one has changed"),
-		expect(given.Header["Key"] == "value" && string(given.Body) == "0", "the publisher's message is changed"), leave(one, two),
+	return casetest.First(
+		casetest.Expect(len(spoilt) == 0, "a subscriber gets what another one has changed"),
+		casetest.Expect(given.Header["Key"] == "value" && string(given.Body) == "0", "the publisher's message is changed"), leave(one, two),
 	)
 }
 
 func large(open func() broker.Broker) error {
 	topic, body := newTopic("large"), bytes.Repeat([]byte("large"), 200_000)
 	in, err := subscribe(open(), topic)
-	if err := first(err, open().Publish(topic, &broker.Message{Body: body}), exactly(1, in)); err != nil {
+	if err := casetest.First(err, open().Publish(topic, &broker.Message{Body: body}), exactly(1, in)); err != nil {
 		return err
 	}
-	return first(expect(bytes.Equal(in.all()[0].Body, body), "the body is another one"), leave(in))
+	return casetest.First(casetest.Expect(bytes.Equal(in.all()[0].Body, body), "the body is another one"), leave(in))
 }
 
 func concurrent(open func() broker.Broker) error {
@@ -279,28 +281,28 @@ func concurrent(open func() broker.Broker) error {
 					return err
 				}
 				other, err := subscribe(b, newTopic("other"))
-				if err := first(err, other.Unsubscribe()); err != nil {
+				if err := casetest.First(err, other.Unsubscribe()); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	return first(users.Wait(), each(200, in), leave(in))
+	return casetest.First(users.Wait(), each(200, in), leave(in))
 }
 
 func connects(open func() broker.Broker) error {
 	topic, b := newTopic("connects"), open()
 	in, err := subscribe(b, topic)
-	if err := first(err, b.Connect(), b.Connect(), publish(b, topic, 1), exactly(1, in), b.Disconnect(), b.Disconnect()); err != nil {
+	if err := casetest.First(err, b.Connect(), b.Connect(), publish(b, topic, 1), exactly(1, in), b.Disconnect(), b.Disconnect()); err != nil {
 		return err
 	}
 	failed := b.Publish(topic, message("0"))
-	if err := first(b.Connect(), expect(failed != nil, "a broker that is not connected publishes")); err != nil {
+	if err := casetest.First(b.Connect(), casetest.Expect(failed != nil, "a broker that is not connected publishes")); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(soon); total(in) < 2; time.Sleep(10 * time.Millisecond) {
-		if err := first(publish(b, topic, 1), expect(time.Now().Before(deadline), "nothing is received after another Connect")); err != nil {
+		if err := casetest.First(publish(b, topic, 1), casetest.Expect(time.Now().Before(deadline), "nothing is received after another Connect")); err != nil {
 			return err
 		}
 	}
@@ -309,13 +311,13 @@ func connects(open func() broker.Broker) error {
 
 func options(open func() broker.Broker) error {
 	topic, b := newTopic("options"), open()
-	if err := first(b.Init(broker.Addrs("127.0.0.1:1")), b.Init(), b.Init(broker.Secure(true))); err != nil {
+	if err := casetest.First(b.Init(broker.Addrs("127.0.0.1:1")), b.Init(), b.Init(broker.Secure(true))); err != nil {
 		return err
 	}
 	in, err := subscribe(b, topic)
-	return first(
-		expect(len(b.Options().Addrs) == 1 && b.Options().Secure, "the options are %+v", b.Options()),
-		expect(b.String() != "", "it has no name"),
+	return casetest.First(
+		casetest.Expect(len(b.Options().Addrs) == 1 && b.Options().Secure, "the options are %+v", b.Options()),
+		casetest.Expect(b.String() != "", "it has no name"),
 		err, publish(b, topic, 1), each(1, in), leave(in),
 	)
 }

@@ -7,21 +7,23 @@ import (
 
 	"github.com/micro/micro/v3/service/registry"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 type byVersion = map[string][]*registry.Node
 
 func finds(r registry.Registry) error {
 	s := newService("finds", "1")
-	return first(r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes}))
+	return casetest.First(r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes}))
 }
 
 func notThere(r registry.Registry) error {
 	s := newService("not there", "1")
 	found, err := r.ListServices(registry.ListDomain(newName("domain")))
-	return first(
+	return casetest.First(
 		now(r, s.Name, nil), now(r, s.Name, nil, registry.GetDomain(registry.WildcardDomain)),
-		expect(err == nil && len(found) == 0, "ListServices of a domain that is not there returns %v and %v", found, err),
+		casetest.Expect(err == nil && len(found) == 0, "ListServices of a domain that is not there returns %v and %v", found, err),
 		r.Deregister(s),
 	)
 }
@@ -45,20 +47,20 @@ func keeps(r registry.Registry) error {
 	s.Metadata = map[string]string{"team": "a", "empty": "", "ключ": "значение"}
 	s.Nodes[0].Metadata = map[string]string{"zone": "eu", "": "empty", "emptY": ""}
 	s.Endpoints = endpoints("Keeps.Call", "Keeps.Stream")
-	if err := first(r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
+	if err := casetest.First(r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
 		return err
 	}
 	found, err := one(r, s.Name)
 	if err != nil {
 		return err
 	}
-	return first(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints))
+	return casetest.First(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints))
 }
 
 func nodes(r registry.Registry) error {
 	s := newService("nodes", "1", "2")
 	third := newNode("3")
-	return first(
+	return casetest.First(
 		r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes}),
 		r.Register(with(s, third)), now(r, s.Name, byVersion{"1": append(s.Nodes, third)}),
 	)
@@ -68,7 +70,7 @@ func versions(r registry.Registry) error {
 	one := newService("versions", "1")
 	two := with(one, newNode("1")) // the same id, but of another version
 	two.Version, two.Nodes[0].Address = "", "10.0.0.2:1"
-	return first(
+	return casetest.First(
 		r.Register(one), r.Register(two),
 		now(r, one.Name, byVersion{"1": one.Nodes, "": two.Nodes}),
 		r.Deregister(one), now(r, one.Name, byVersion{"": two.Nodes}),
@@ -79,7 +81,7 @@ func replaces(r registry.Registry) error {
 	s := newService("replaces", "1", "2")
 	again := newNode("1")
 	again.Address, again.Metadata = "10.0.0.9:9", map[string]string{"zone": "us"}
-	return first(r.Register(s), r.Register(with(s, again)), listed(r, s.Name, byVersion{"1": {again, s.Nodes[1]}}))
+	return casetest.First(r.Register(s), r.Register(with(s, again)), listed(r, s.Name, byVersion{"1": {again, s.Nodes[1]}}))
 }
 
 func replacesEndpoints(r registry.Registry) error {
@@ -87,7 +89,7 @@ func replacesEndpoints(r registry.Registry) error {
 	s.Endpoints = endpoints("A.Old")
 	other := with(s, s.Nodes...)
 	other.Endpoints = endpoints("A.New", "A.Newer")
-	if err := first(r.Register(s), r.Register(other)); err != nil {
+	if err := casetest.First(r.Register(s), r.Register(other)); err != nil {
 		return err
 	}
 	return eventually(soon, func() error {
@@ -101,7 +103,7 @@ func replacesEndpoints(r registry.Registry) error {
 
 func takesOut(r registry.Registry) error {
 	s := newService("takes out", "1", "2", "3")
-	return first(
+	return casetest.First(
 		r.Register(s),
 		r.Deregister(with(s, s.Nodes[0])), now(r, s.Name, byVersion{"1": s.Nodes[1:]}),
 		r.Deregister(with(s, s.Nodes[0])), now(r, s.Name, byVersion{"1": s.Nodes[1:]}),
@@ -114,7 +116,7 @@ const ttl = time.Second
 
 func forgets(r registry.Registry) error {
 	s := newService("forgets", "1", "2")
-	return first(
+	return casetest.First(
 		r.Register(with(s, s.Nodes[0])), r.Register(with(s, s.Nodes[1]), registry.RegisterTTL(ttl)),
 		now(r, s.Name, byVersion{"1": s.Nodes}),
 		eventually(5*ttl, func() error { return now(r, s.Name, byVersion{"1": s.Nodes[:1]}) }),
@@ -126,7 +128,7 @@ func forgets(r registry.Registry) error {
 func keepsOn(r registry.Registry) error {
 	s := newService("keeps on", "1")
 	for deadline := time.Now().Add(4 * ttl); time.Now().Before(deadline); time.Sleep(ttl / 5) {
-		if err := first(r.Register(s, registry.RegisterTTL(ttl)), now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
+		if err := casetest.First(r.Register(s, registry.RegisterTTL(ttl)), now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
 			return err
 		}
 	}
@@ -135,7 +137,7 @@ func keepsOn(r registry.Registry) error {
 
 func keepsForever(r registry.Registry) error {
 	s := newService("keeps for ever", "1")
-	if err := first(r.Register(s, registry.RegisterTTL(ttl)), r.Register(s)); err != nil {
+	if err := casetest.First(r.Register(s, registry.RegisterTTL(ttl)), r.Register(s)); err != nil {
 		return err
 	}
 	time.Sleep(3 * ttl)
@@ -146,7 +148,7 @@ func domains(r registry.Registry) error {
 	one, two := newName("one"), newName("two")
 	s := newService("domains", "1")
 	other := with(s, newNode("2"))
-	if err := first(
+	if err := casetest.First(
 		r.Register(s, registry.RegisterDomain(one)), r.Register(other, registry.RegisterDomain(two)),
 		now(r, s.Name, nil), now(r, s.Name, nil, registry.GetDomain(registry.DefaultDomain)),
 		now(r, s.Name, byVersion{"1": s.Nodes}, registry.GetDomain(one)),
@@ -156,16 +158,16 @@ func domains(r registry.Registry) error {
 		return err
 	}
 	all, err := r.GetService(s.Name, registry.GetDomain(registry.WildcardDomain))
-	if err := first(err, expect(len(all) == 2, "GetService returns %d versions of all domains: expected 2", len(all))); err != nil {
+	if err := casetest.First(err, casetest.Expect(len(all) == 2, "GetService returns %d versions of all domains: expected 2", len(all))); err != nil {
 		return err
 	}
 	for _, found := range all {
 		want := map[string]string{one: "1", two: "2"}[found.Metadata["domain"]]
-		if err := expect(len(found.Nodes) == 1 && found.Nodes[0].Id == want, "domain %q has %v", found.Metadata["domain"], found.Nodes); err != nil {
+		if err := casetest.Expect(len(found.Nodes) == 1 && found.Nodes[0].Id == want, "domain %q has %v", found.Metadata["domain"], found.Nodes); err != nil {
 			return err
 		}
 	}
-	return first(
+	return casetest.First(
 		r.Deregister(s), now(r, s.Name, byVersion{"1": s.Nodes}, registry.GetDomain(one)),
 		r.Deregister(s, registry.DeregisterDomain(one)), now(r, s.Name, nil, registry.GetDomain(one)),
 		now(r, s.Name, byVersion{"1": other.Nodes}, registry.GetDomain(two)),
@@ -191,16 +193,16 @@ func lists(r registry.Registry) error {
 		return fmt.Errorf("ListServices does not return version %s of %s", s.Version, s.Name)
 	}
 	found, err := r.ListServices(registry.ListDomain(domain))
-	if err := first(err, expect(len(found) == 3, "ListServices returns %d versions: expected 3", len(found)),
+	if err := casetest.First(err, casetest.Expect(len(found) == 3, "ListServices returns %d versions: expected 3", len(found)),
 		has(found, a), has(found, b), has(found, old)); err != nil {
 		return err
 	}
 	every, err := r.ListServices(registry.ListDomain(registry.WildcardDomain))
-	if err := first(err, has(every, a), has(every, b), has(every, old)); err != nil {
+	if err := casetest.First(err, has(every, a), has(every, b), has(every, old)); err != nil {
 		return err
 	}
 	standard, err := r.ListServices()
-	return first(err, expect(has(standard, a) != nil, "ListServices returns services of other domains"))
+	return casetest.First(err, casetest.Expect(has(standard, a) != nil, "ListServices returns services of other domains"))
 }
 
 func anyName(r registry.Registry) error {
@@ -208,7 +210,7 @@ func anyName(r registry.Registry) error {
 		s := newService(name, name)
 		s.Version = name
 		domain := newName(name)
-		if err := first(
+		if err := casetest.First(
 			r.Register(s, registry.RegisterDomain(domain)),
 			now(r, s.Name, byVersion{name: s.Nodes}, registry.GetDomain(domain)),
 			r.Deregister(s, registry.DeregisterDomain(domain)), now(r, s.Name, nil, registry.GetDomain(domain)),
@@ -246,10 +248,10 @@ func copies(r registry.Registry) error {
 	spoil(given) // what it was given is somebody else's, too
 	for range 2 {
 		found, err := one(r, s.Name)
-		if err := first(err, now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
+		if err := casetest.First(err, now(r, s.Name, byVersion{"1": s.Nodes})); err != nil {
 			return err
 		}
-		if err := first(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints)); err != nil {
+		if err := casetest.First(sameMetadata(found.Metadata, s.Metadata), sameEndpoints(found.Endpoints, s.Endpoints)); err != nil {
 			return err
 		}
 		spoil(found)
@@ -274,8 +276,8 @@ func changesNothing(r registry.Registry) error {
 	}
 	name := newName("changes nothing")
 	given := make(name)
-	err := first(r.Register(given, registry.RegisterTTL(time.Minute)), r.Deregister(given))
-	return first(err, expect(reflect.DeepEqual(given, make(name)), "what was registered is changed to %+v", given))
+	err := casetest.First(r.Register(given, registry.RegisterTTL(time.Minute)), r.Deregister(given))
+	return casetest.First(err, casetest.Expect(reflect.DeepEqual(given, make(name)), "what was registered is changed to %+v", given))
 }
 
 func concurrent(r registry.Registry) error {
@@ -285,7 +287,7 @@ func concurrent(r registry.Registry) error {
 		mine := with(s, newNode(fmt.Sprint(i)))
 		users.Go(func() error {
 			for range 5 {
-				if err := first(r.Register(mine, registry.RegisterTTL(time.Minute)), r.Deregister(mine), r.Register(mine)); err != nil {
+				if err := casetest.First(r.Register(mine, registry.RegisterTTL(time.Minute)), r.Deregister(mine), r.Register(mine)); err != nil {
 					return err
 				}
 				if _, err := r.GetService(s.Name); err != nil {
@@ -309,13 +311,13 @@ func concurrent(r registry.Registry) error {
 }
 
 func options(r registry.Registry) error {
-	if err := first(r.Init(registry.Timeout(time.Minute)), r.Init(), r.Init(registry.Secure(true))); err != nil {
+	if err := casetest.First(r.Init(registry.Timeout(time.Minute)), r.Init(), r.Init(registry.Secure(true))); err != nil {
 		return err
 	}
 	s := newService("options", "1")
-	return first(
-		expect(r.Options().Timeout == time.Minute && r.Options().Secure, "the options are %+v", r.Options()),
-		expect(r.String() != "", "it has no name"),
+	return casetest.First(
+		casetest.Expect(r.Options().Timeout == time.Minute && r.Options().Secure, "the options are %+v", r.Options()),
+		casetest.Expect(r.String() != "", "it has no name"),
 		r.Register(s), now(r, s.Name, byVersion{"1": s.Nodes}),
 	)
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 const (
@@ -136,7 +138,7 @@ func one(r registry.Registry, name string) (*registry.Service, error) {
 func now(r registry.Registry, name string, want map[string][]*registry.Node, opts ...registry.GetOption) error {
 	found, err := r.GetService(name, opts...)
 	if len(want) == 0 {
-		return expect(errors.Is(err, registry.ErrNotFound), "GetService returns %v and %v: expected ErrNotFound", found, err)
+		return casetest.Expect(errors.Is(err, registry.ErrNotFound), "GetService returns %v and %v: expected ErrNotFound", found, err)
 	}
 	if err != nil {
 		return err
@@ -161,8 +163,8 @@ func now(r registry.Registry, name string, want map[string][]*registry.Node, opt
 func hasNode(s *registry.Service, want *registry.Node) error {
 	for _, n := range s.Nodes {
 		if n.Id == want.Id {
-			return first(
-				expect(n.Address == want.Address, "the address of node %s is %s: expected %s", n.Id, n.Address, want.Address),
+			return casetest.First(
+				casetest.Expect(n.Address == want.Address, "the address of node %s is %s: expected %s", n.Id, n.Address, want.Address),
 				sameMetadata(n.Metadata, want.Metadata),
 			)
 		}
@@ -175,7 +177,7 @@ func sameMetadata(got, want map[string]string) error {
 	got, want = maps.Clone(got), maps.Clone(want)
 	delete(got, "domain")
 	delete(want, "domain")
-	return expect(maps.Equal(got, want), "metadata %v: expected %v", got, want)
+	return casetest.Expect(maps.Equal(got, want), "metadata %v: expected %v", got, want)
 }
 
 func sameEndpoints(got, want []*registry.Endpoint) error {
@@ -184,8 +186,8 @@ func sameEndpoints(got, want []*registry.Endpoint) error {
 	}
 	for i, w := range want {
 		g := got[i]
-		if err := first(
-			expect(g.Name == w.Name, "endpoint %s: expected %s", g.Name, w.Name),
+		if err := casetest.First(
+			casetest.Expect(g.Name == w.Name, "endpoint %s: expected %s", g.Name, w.Name),
 			sameMetadata(g.Metadata, w.Metadata), sameValue(g.Request, w.Request), sameValue(g.Response, w.Response),
 		); err != nil {
 			return err
@@ -196,30 +198,13 @@ func sameEndpoints(got, want []*registry.Endpoint) error {
 
 func sameValue(got, want *registry.Value) error {
 	if got == nil || want == nil {
-		return expect(reflect.DeepEqual(got, want), "value %+v: expected %+v", got, want)
+		return casetest.Expect(reflect.DeepEqual(got, want), "value %+v: expected %+v", got, want)
 	}
 	if got.Name != want.Name || got.Type != want.Type || len(got.Values) != len(want.Values) {
 		return fmt.Errorf("value %+v: expected %+v", got, want)
 	}
 	for i := range want.Values {
 		if err := sameValue(got.Values[i], want.Values[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func expect(ok bool, format string, args ...any) error {
-	if ok {
-		return nil
-	}
-	return fmt.Errorf(format, args...)
-}
-
-// first returns the first error.
-func first(all ...error) error {
-	for _, err := range all {
-		if err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/registry"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 func watchCases() []Case {
@@ -117,7 +119,7 @@ func tellsCreate(r registry.Registry) error {
 	s := newService("create", "1", "2")
 	s.Endpoints = endpoints("A.B")
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(with(s, s.Nodes[0])), w.event("create", s, s.Nodes[0]),
 			r.Register(with(s, s.Nodes[1])), w.event("create/update", s, s.Nodes[1]),
 		)
@@ -131,7 +133,7 @@ func tellsUpdate(r registry.Registry) error {
 	other := with(s, changed)
 	other.Endpoints = endpoints("A.B")
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(s), w.event("create", s, s.Nodes[0]),
 			r.Register(with(s, changed)), w.event("update", s, changed),
 			r.Register(other), w.event("update", other, changed),
@@ -142,7 +144,7 @@ func tellsUpdate(r registry.Registry) error {
 func tellsDelete(r registry.Registry) error {
 	s := newService("delete", "1", "2")
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(s), w.event("create", s, s.Nodes[0]),
 			r.Deregister(with(s, s.Nodes[0])), w.event("delete", s, s.Nodes[0]),
 			r.Deregister(with(s, s.Nodes[1])), w.event("delete", s, s.Nodes[1]),
@@ -153,7 +155,7 @@ func tellsDelete(r registry.Registry) error {
 func tellsExpiry(r registry.Registry) error {
 	s := newService("expiry", "1")
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(s, registry.RegisterTTL(ttl)), w.event("create", s, s.Nodes[0]), w.event("delete", s, s.Nodes[0]),
 		)
 	}, registry.WatchService(s.Name))
@@ -171,14 +173,14 @@ func tellsNothing(r registry.Registry) error {
 				return err
 			}
 		}
-		return first(w.nothing(), r.Deregister(newService("unknown", "1")), w.nothing())
+		return casetest.First(w.nothing(), r.Deregister(newService("unknown", "1")), w.nothing())
 	}, registry.WatchService(s.Name))
 }
 
 func tellsService(r registry.Registry) error {
 	s, other := newService("one", "1"), newService("other", "1")
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(other), r.Deregister(other), w.nothing(),
 			r.Register(s), w.event("create", s, s.Nodes[0]),
 		)
@@ -190,7 +192,7 @@ func tellsDomain(r registry.Registry) error {
 	s := newService("of a domain", "1")
 	elsewhere := with(s, newNode("2"))
 	if err := watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Register(elsewhere), r.Register(elsewhere, registry.RegisterDomain(newName("another"))), w.nothing(),
 			r.Register(s, registry.RegisterDomain(domain)), w.event("create", s, s.Nodes[0]),
 		)
@@ -198,7 +200,7 @@ func tellsDomain(r registry.Registry) error {
 		return err
 	}
 	return watched(r, func(w *watching) error {
-		return first(
+		return casetest.First(
 			r.Deregister(s, registry.DeregisterDomain(domain)), w.nothing(),
 			r.Deregister(elsewhere), w.event("delete", s, elsewhere.Nodes[0]),
 		)
@@ -214,7 +216,7 @@ func tellsAllDomains(r registry.Registry) error {
 			}
 			select {
 			case result := <-w.results:
-				if err := expect(result.Service.Metadata["domain"] == domain, "the domain is %q", result.Service.Metadata["domain"]); err != nil {
+				if err := casetest.Expect(result.Service.Metadata["domain"] == domain, "the domain is %q", result.Service.Metadata["domain"]); err != nil {
 					return err
 				}
 			case <-time.After(soon):
@@ -232,7 +234,7 @@ func tellsEach(r registry.Registry) error {
 	s := newService("each", "1")
 	return watched(r, func(one *watching) error {
 		return watched(r, func(two *watching) error {
-			return first(r.Register(s), one.event("create", s, s.Nodes[0]), two.event("create", s, s.Nodes[0]))
+			return casetest.First(r.Register(s), one.event("create", s, s.Nodes[0]), two.event("create", s, s.Nodes[0]))
 		})
 	}, registry.WatchService(s.Name))
 }
@@ -254,7 +256,7 @@ func tellsLate(r registry.Registry) error {
 		}
 	}
 	// It has held nobody up.
-	if err := expect(time.Since(begin) < 5*soon, "%d nodes took %s to register", late, time.Since(begin)); err != nil {
+	if err := casetest.Expect(time.Since(begin) < 5*soon, "%d nodes took %s to register", late, time.Since(begin)); err != nil {
 		return err
 	}
 	time.Sleep(quiet)
@@ -308,5 +310,5 @@ func stops(r registry.Registry) error {
 	}
 	w.Stop() // once more is no mistake
 	_, err = w.Next()
-	return expect(err != nil, "a watcher that was stopped goes on")
+	return casetest.Expect(err != nil, "a watcher that was stopped goes on")
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // BlobCases are those for blob stores.
@@ -56,12 +58,12 @@ func (s space) has(key string, want []byte) error {
 	if err != nil {
 		return fmt.Errorf("read %q: %w", key, err)
 	}
-	return expect(bytes.Equal(got, want), "read %q: another blob of %d bytes: expected %d", key, len(got), len(want))
+	return casetest.Expect(bytes.Equal(got, want), "read %q: another blob of %d bytes: expected %d", key, len(got), len(want))
 }
 
 func (s space) lacks(key string) error {
 	_, err := s.Read(key, store.BlobNamespace(s.namespace))
-	return expect(err == store.ErrNotFound, "read %q: error %v", key, err) //nolint:errorlint // Micro compares so
+	return casetest.Expect(err == store.ErrNotFound, "read %q: error %v", key, err) //nolint:errorlint // Micro compares so
 }
 
 func (s space) lists(prefix string, want ...string) error {
@@ -70,7 +72,7 @@ func (s space) lists(prefix string, want ...string) error {
 		return fmt.Errorf("list %q: %w", prefix, err)
 	}
 	slices.Sort(keys)
-	return expect(slices.Equal(keys, want), "list %q: %q: expected %q", prefix, keys, want)
+	return casetest.Expect(slices.Equal(keys, want), "list %q: %q: expected %q", prefix, keys, want)
 }
 
 func streams(_ context.Context, b store.BlobStore) error {
@@ -98,7 +100,7 @@ func streams(_ context.Context, b store.BlobStore) error {
 	if err := sameBytes(r, &numbers{size: size, each: look}); err != nil {
 		return err
 	}
-	return expect(peak < most, "it takes %d MiB of memory", peak>>20)
+	return casetest.Expect(peak < most, "it takes %d MiB of memory", peak>>20)
 }
 
 func readsBlobs(_ context.Context, b store.BlobStore) error {
@@ -136,9 +138,9 @@ func blobNotFound(_ context.Context, b store.BlobStore) error {
 func asksForKey(_ context.Context, b store.BlobStore) error {
 	_, err := b.Read("")
 	return errors.Join(
-		expect(errors.Is(err, store.ErrMissingKey), "read: error %v", err),
-		expect(errors.Is(b.Write("", bytes.NewReader([]byte("a"))), store.ErrMissingKey), "write: another error"),
-		expect(errors.Is(b.Delete(""), store.ErrMissingKey), "delete: another error"),
+		casetest.Expect(errors.Is(err, store.ErrMissingKey), "read: error %v", err),
+		casetest.Expect(errors.Is(b.Write("", bytes.NewReader([]byte("a"))), store.ErrMissingKey), "write: another error"),
+		casetest.Expect(errors.Is(b.Delete(""), store.ErrMissingKey), "delete: another error"),
 	)
 }
 

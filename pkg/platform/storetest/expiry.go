@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // expiry is short, and one that Micro's RPC can say, which knows whole seconds only.
@@ -50,14 +52,14 @@ func saysLeft(_ context.Context, s store.Store) error {
 		if err != nil {
 			return err
 		}
-		if err := expect(r.Expiry > d-30*time.Second && r.Expiry <= d, "of %s %s are left", d, r.Expiry); err != nil {
+		if err := casetest.Expect(r.Expiry > d-30*time.Second && r.Expiry <= d, "of %s %s are left", d, r.Expiry); err != nil {
 			return err
 		}
 		found, err := t.read(key, store.ReadPrefix())
 		if err != nil {
 			return err
 		}
-		if err := expect(len(found) == 1 && found[0].Expiry > d-30*time.Second && found[0].Expiry <= d, "by prefix: another time"); err != nil {
+		if err := casetest.Expect(len(found) == 1 && found[0].Expiry > d-30*time.Second && found[0].Expiry <= d, "by prefix: another time"); err != nil {
 			return err
 		}
 	}
@@ -72,7 +74,7 @@ func expires(ctx context.Context, s store.Store) error {
 		func() error {
 			return t.inTime(expiry, func() error { return t.selects("", "", 0, 0, "", "a", "b", "c") })
 		},
-		func() error { return pass(ctx, expiry+100*time.Millisecond) },
+		func() error { return casetest.Pass(ctx, expiry+100*time.Millisecond) },
 		func() error { return t.lacks("a") },
 		func() error { return t.selects("", "", 0, 0, "", "b", "c") },
 		func() error { return t.selects("a", "", 0, 0, "") },
@@ -85,7 +87,7 @@ func expiresWithin(ctx context.Context, s store.Store) error {
 	t := newTable(s)
 	return first(
 		func() error { return t.inTime(short, func() error { return t.has("a", "a") }) },
-		func() error { return pass(ctx, short+50*time.Millisecond) },
+		func() error { return casetest.Pass(ctx, short+50*time.Millisecond) },
 		func() error { return t.lacks("a") },
 	)
 }
@@ -107,7 +109,7 @@ func countsNone(ctx context.Context, s store.Store) error {
 		func() error { return t.lasting("a/1", expiry) },
 		func() error { return t.lasting("a/3", expiry) },
 		func() error { return t.lasting("a/5", expiry) },
-		func() error { return pass(ctx, expiry+100*time.Millisecond) },
+		func() error { return casetest.Pass(ctx, expiry+100*time.Millisecond) },
 		func() error { return t.selects("a/", "", 2, 0, "", "a/2", "a/4") },
 		func() error { return t.selects("a/", "", 2, 1, "", "a/4", "a/6") },
 		func() error { return t.selects("a/", "", 2, 1, store.OrderDesc, "a/4", "a/2") },
@@ -119,12 +121,12 @@ func takesAgain(ctx context.Context, s store.Store) error {
 	t := newTable(s)
 	return first(
 		func() error { return t.lasting("a", expiry) },
-		func() error { return pass(ctx, expiry+100*time.Millisecond) },
+		func() error { return casetest.Pass(ctx, expiry+100*time.Millisecond) },
 		func() error { return t.fill("a") },
 		func() error { return t.has("a", "a") },
 		func() error { return t.lasting("b", expiry) },
 		func() error { return t.fill("b") }, // for ever
-		func() error { return pass(ctx, expiry+100*time.Millisecond) },
+		func() error { return casetest.Pass(ctx, expiry+100*time.Millisecond) },
 		func() error { return t.has("b", "b") },
 	)
 }

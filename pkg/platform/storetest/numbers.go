@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // numbers is a blob that tells where each of its bytes belongs.
@@ -47,7 +49,7 @@ func sameBytes(r io.Reader, want *numbers) error {
 			return fmt.Errorf("other bytes before %d", want.at)
 		}
 		if errors.Is(err, io.EOF) {
-			return expect(want.at == want.size, "it ends after %d bytes of %d", want.at, want.size)
+			return casetest.Expect(want.at == want.size, "it ends after %d bytes of %d", want.at, want.size)
 		}
 		if err != nil {
 			return err

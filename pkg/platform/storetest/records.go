@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 func recordCases() []Case[store.Store] {
@@ -71,7 +73,7 @@ func overwrites(_ context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	return expect(string(r.Value) == "short" && len(r.Metadata) == 0 && r.Expiry == 0, "it is %+v", r)
+	return casetest.Expect(string(r.Value) == "short" && len(r.Metadata) == 0 && r.Expiry == 0, "it is %+v", r)
 }
 
 func deletes(_ context.Context, s store.Store) error {
@@ -157,17 +159,17 @@ func keepsInit(_ context.Context, s store.Store) error {
 		func() error { return s.Init() },
 		func() error {
 			o := s.Options()
-			return expect(o.Database == t.database && o.Table == t.name, "database %q, table %q", o.Database, o.Table)
+			return casetest.Expect(o.Database == t.database && o.Table == t.name, "database %q, table %q", o.Database, o.Table)
 		},
 		func() error { return s.Write(&store.Record{Key: "a", Value: []byte("a")}) },
 		func() error { return t.has("a", "a") },
 		func() error {
 			found, err := s.Read("a")
-			return expect(err == nil && len(found) == 1, "%d records, error %v", len(found), err)
+			return casetest.Expect(err == nil && len(found) == 1, "%d records, error %v", len(found), err)
 		},
 		func() error {
 			keys, err := s.List()
-			return expect(err == nil && len(keys) == 1, "%d keys, error %v", len(keys), err)
+			return casetest.Expect(err == nil && len(keys) == 1, "%d keys, error %v", len(keys), err)
 		},
 		func() error { return table{s, t.database, "other"}.lacks("a") },
 		func() error { return s.Delete("a") },
@@ -236,7 +238,7 @@ func largeValues(_ context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	return expect(bytes.Equal(r.Value, value), "another value of %d bytes", len(r.Value))
+	return casetest.Expect(bytes.Equal(r.Value, value), "another value of %d bytes", len(r.Value))
 }
 
 func manyWriters(_ context.Context, s store.Store) error {

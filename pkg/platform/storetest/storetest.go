@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/micro/micro/v3/service/store"
+
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // limit is how long a case may take.
@@ -124,7 +126,7 @@ func (t table) one(key string) (*store.Record, error) {
 	if len(found) != 1 {
 		return nil, fmt.Errorf("read %q: %d records", key, len(found))
 	}
-	return found[0], expect(found[0].Key == key, "read %q: the record of %q", key, found[0].Key)
+	return found[0], casetest.Expect(found[0].Key == key, "read %q: the record of %q", key, found[0].Key)
 }
 
 // has makes sure that a record has a value.
@@ -133,13 +135,13 @@ func (t table) has(key, value string) error {
 	if err != nil {
 		return err
 	}
-	return expect(string(r.Value) == value, "the value of %q is %.40q: expected %.40q", key, r.Value, value)
+	return casetest.Expect(string(r.Value) == value, "the value of %q is %.40q: expected %.40q", key, r.Value, value)
 }
 
 // lacks makes sure that a record is not there, in exactly the words of Micro's.
 func (t table) lacks(key string) error {
 	found, err := t.read(key)
-	return expect(err == store.ErrNotFound && len(found) == 0, "read %q: %d records, error %v", key, len(found), err) //nolint:errorlint // Micro compares so
+	return casetest.Expect(err == store.ErrNotFound && len(found) == 0, "read %q: %d records, error %v", key, len(found), err) //nolint:errorlint // Micro compares so
 }
 
 // reads makes sure that the records of these keys are read, in this order.
@@ -155,7 +157,7 @@ func (t table) reads(key string, opts []store.ReadOption, want ...string) error 
 			return fmt.Errorf("read %q: %q has the value of %q", key, r.Key, r.Value)
 		}
 	}
-	return expect(slices.Equal(keys, want), "read %q: %q: expected %q", key, keys, want)
+	return casetest.Expect(slices.Equal(keys, want), "read %q: %q: expected %q", key, keys, want)
 }
 
 // lists makes sure that these keys are listed, in this order.
@@ -164,30 +166,11 @@ func (t table) lists(opts []store.ListOption, want ...string) error {
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
-	return expect(slices.Equal(keys, want), "list: %q: expected %q", keys, want)
+	return casetest.Expect(slices.Equal(keys, want), "list: %q: expected %q", keys, want)
 }
 
 // newName is a name that nobody else has.
 func newName() string { return uuid.NewString() }
-
-func expect(ok bool, format string, args ...any) error {
-	if ok {
-		return nil
-	}
-	return fmt.Errorf(format, args...)
-}
-
-// pass waits until a time has passed that a case needs to pass.
-func pass(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // first runs steps until one of them fails.
 func first(steps ...func() error) error {

@@ -14,6 +14,7 @@ import (
 
 	kinds "github.com/m3o/backend/pkg/errors"
 	"github.com/m3o/backend/pkg/events/stream"
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // Cases are all cases of a Stream, without those of Micro's interface.
@@ -42,17 +43,17 @@ func fillsIn(ctx context.Context, s stream.Stream) error {
 	}
 	for _, e := range batch {
 		id, err := uuid.Parse(e.ID)
-		if err := first(err,
-			expect(id.Version() == 7, "the id %s is of version %d", e.ID, id.Version()),
-			expect(e.Metadata[stream.IDKey] == e.ID, "the metadata has the id %s", e.Metadata[stream.IDKey]),
-			expect(time.Since(e.Timestamp).Abs() < time.Minute, "time %s", e.Timestamp),
-			expect(e.Metadata[stream.TimeKey] == e.Timestamp.Format(time.RFC3339Nano), "the metadata has the time %s", e.Metadata[stream.TimeKey]),
+		if err := casetest.First(err,
+			casetest.Expect(id.Version() == 7, "the id %s is of version %d", e.ID, id.Version()),
+			casetest.Expect(e.Metadata[stream.IDKey] == e.ID, "the metadata has the id %s", e.Metadata[stream.IDKey]),
+			casetest.Expect(time.Since(e.Timestamp).Abs() < time.Minute, "time %s", e.Timestamp),
+			casetest.Expect(e.Metadata[stream.TimeKey] == e.Timestamp.Format(time.RFC3339Nano), "the metadata has the time %s", e.Metadata[stream.TimeKey]),
 		); err != nil {
 			return err
 		}
 	}
-	return first(expect(len(shared) == 1, "the metadata that was given is changed"),
-		expect(batch[0].ID != batch[1].ID, "two events have one id"))
+	return casetest.First(casetest.Expect(len(shared) == 1, "the metadata that was given is changed"),
+		casetest.Expect(batch[0].ID != batch[1].ID, "two events have one id"))
 }
 
 func keeps(ctx context.Context, s stream.Stream) error {
@@ -77,7 +78,7 @@ func keeps(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	read, err := s.Read(topic)
-	if err := first(err, expect(len(read) == len(given), "%d events are read", len(read))); err != nil {
+	if err := casetest.First(err, casetest.Expect(len(read) == len(given), "%d events are read", len(read))); err != nil {
 		return err
 	}
 	for i, want := range given {
@@ -91,13 +92,13 @@ func keeps(ctx context.Context, s stream.Stream) error {
 }
 
 func sameEvent(got, want *events.Event) error {
-	if err := first(
-		expect(got.ID == want.ID, "id %s: expected %s", got.ID, want.ID),
-		expect(got.Topic == want.Topic, "topic %s: expected %s", got.Topic, want.Topic),
-		expect(got.Timestamp.Equal(want.Timestamp), "time %s: expected %s", got.Timestamp, want.Timestamp),
-		expect(got.Timestamp.Location() == time.UTC, "time %s: expected UTC", got.Timestamp),
-		expect(bytes.Equal(got.Payload, want.Payload), "payload %q: expected %q", got.Payload, want.Payload),
-		expect(len(got.Metadata) == len(want.Metadata), "metadata %v: expected %v", got.Metadata, want.Metadata),
+	if err := casetest.First(
+		casetest.Expect(got.ID == want.ID, "id %s: expected %s", got.ID, want.ID),
+		casetest.Expect(got.Topic == want.Topic, "topic %s: expected %s", got.Topic, want.Topic),
+		casetest.Expect(got.Timestamp.Equal(want.Timestamp), "time %s: expected %s", got.Timestamp, want.Timestamp),
+		casetest.Expect(got.Timestamp.Location() == time.UTC, "time %s: expected UTC", got.Timestamp),
+		casetest.Expect(bytes.Equal(got.Payload, want.Payload), "payload %q: expected %q", got.Payload, want.Payload),
+		casetest.Expect(len(got.Metadata) == len(want.Metadata), "metadata %v: expected %v", got.Metadata, want.Metadata),
 	); err != nil {
 		return err
 	}
@@ -138,11 +139,11 @@ func refusesEvents(ctx context.Context, s stream.Stream) error {
 		_, err := s.PublishBatch(ctx, c.batch)
 		e, ok := errors.AsType[*kinds.Error](err)
 		if !ok || e.Field != c.field || !kinds.Permanent(err) {
-			return expect(false, "%s: error %v: expected one about %s", name, err, c.field)
+			return casetest.Expect(false, "%s: error %v: expected one about %s", name, err, c.field)
 		}
 	}
 	read, err := s.Read(topic)
-	return first(err, expect(len(read) == 0, "%d events are in the stream", len(read)))
+	return casetest.First(err, casetest.Expect(len(read) == 0, "%d events are in the stream", len(read)))
 }
 
 func refusesOptions(ctx context.Context, s stream.Stream) error {
@@ -156,19 +157,19 @@ func refusesOptions(ctx context.Context, s stream.Stream) error {
 		_, err := s.Subscribe(ctx, o)
 		e, ok := errors.AsType[*kinds.Error](err)
 		if !ok || e.Field != field {
-			return expect(false, "error %v: expected one about %s", err, field)
+			return casetest.Expect(false, "error %v: expected one about %s", err, field)
 		}
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := s.Subscribe(ended, stream.Options{Topic: topic, Group: "g"}); !errors.Is(err, context.Canceled) {
-		return expect(false, "error %v: expected that the context has ended", err)
+		return casetest.Expect(false, "error %v: expected that the context has ended", err)
 	}
 	if _, err := s.PublishBatch(ended, numbered(topic, 0, 1)); !errors.Is(err, context.Canceled) {
-		return expect(false, "error %v: expected that the context has ended", err)
+		return casetest.Expect(false, "error %v: expected that the context has ended", err)
 	}
 	_, err := s.Read("\x00")
-	return expect(kinds.KindOf(err) == kinds.KindInvalid, "read: error %v", err)
+	return casetest.Expect(kinds.KindOf(err) == kinds.KindInvalid, "read: error %v", err)
 }
 
 func manyTopics(ctx context.Context, s stream.Stream) error {
@@ -192,7 +193,7 @@ func manyTopics(ctx context.Context, s stream.Stream) error {
 			return err
 		}
 		all, err := receive(ctx, sub, each)
-		if err := first(err, inOrder(all, 0, each), sub.Close()); err != nil {
+		if err := casetest.First(err, inOrder(all, 0, each), sub.Close()); err != nil {
 			return err
 		}
 	}
@@ -257,7 +258,7 @@ func tellsApart(ctx context.Context, s stream.Stream) error {
 				return err
 			}
 			all, err := receive(ctx, sub, 1)
-			if err := first(err, inOrder(all, i, 1), sub.Close()); err != nil {
+			if err := casetest.First(err, inOrder(all, i, 1), sub.Close()); err != nil {
 				return fmt.Errorf("topic %s, group %s: %w", topic, group, err)
 			}
 		}
@@ -293,19 +294,19 @@ func large(ctx context.Context, s stream.Stream) error {
 			}
 		}
 		got += len(batch)
-		if err := first(expect(size <= stream.MaxBatchBytes, "a batch of %d bytes", size), sub.Ack(tagsOf(batch)...)); err != nil {
+		if err := casetest.First(casetest.Expect(size <= stream.MaxBatchBytes, "a batch of %d bytes", size), sub.Ack(tagsOf(batch)...)); err != nil {
 			return err
 		}
 	}
 	read, err := s.Read(topic)
-	return first(err, expect(len(read) > 0 && len(read)*stream.MaxEvent <= stream.MaxBatchBytes, "%d events are read at once", len(read)))
+	return casetest.First(err, casetest.Expect(len(read) > 0 && len(read)*stream.MaxEvent <= stream.MaxBatchBytes, "%d events are read at once", len(read)))
 }
 
 func reads(ctx context.Context, s stream.Stream) error {
 	const n = 1234
 	topic := newTopic("reads")
 	none, err := s.Read(topic)
-	if err := first(err, expect(len(none) == 0, "%d events of a topic that there is not", len(none))); err != nil {
+	if err := casetest.First(err, casetest.Expect(len(none) == 0, "%d events of a topic that there is not", len(none))); err != nil {
 		return err
 	}
 	if err := publish(ctx, s, topic, 0, n); err != nil {
@@ -319,7 +320,7 @@ func reads(ctx context.Context, s stream.Stream) error {
 			opts = append(opts, events.ReadLimit(uint(c.limit)))
 		}
 		found, err := s.Read(topic, append(opts, events.ReadOffset(uint(c.offset)))...)
-		if err := first(err, expect(len(found) == c.want, "%d events with limit %d and offset %d: expected %d", len(found), c.limit, c.offset, c.want)); err != nil {
+		if err := casetest.First(err, casetest.Expect(len(found) == c.want, "%d events with limit %d and offset %d: expected %d", len(found), c.limit, c.offset, c.want)); err != nil {
 			return err
 		}
 		for i, e := range found {
@@ -332,7 +333,7 @@ func reads(ctx context.Context, s stream.Stream) error {
 }
 
 func writes(_ context.Context, s stream.Stream) error {
-	return expect(s.Write(&events.Event{Topic: newTopic("writes")}) != nil, "no error")
+	return casetest.Expect(s.Write(&events.Event{Topic: newTopic("writes")}) != nil, "no error")
 }
 
 func epoch(ctx context.Context, s stream.Stream) error {
@@ -341,5 +342,5 @@ func epoch(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	other, err := s.PublishBatch(ctx, nil) // asks for it
-	return first(err, expect(one != "" && one == other, "epochs %q and %q", one, other))
+	return casetest.First(err, casetest.Expect(one != "" && one == other, "epochs %q and %q", one, other))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/m3o/backend/pkg/events/stream"
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 func deliveryCases() []Case {
@@ -55,7 +56,7 @@ func delivers(ctx context.Context, s stream.Stream) error {
 	defer sub.Close() //nolint:errcheck // of no interest here
 	for got := 0; got < n; {
 		batch, err := sub.Next(ctx)
-		if err := first(err, inOrder(batch, got, len(batch)), attempts(batch, 1), sub.Ack(tagsOf(batch)...)); err != nil {
+		if err := casetest.First(err, inOrder(batch, got, len(batch)), attempts(batch, 1), sub.Ack(tagsOf(batch)...)); err != nil {
 			return err
 		}
 		got += len(batch)
@@ -96,7 +97,7 @@ func oneOfEach(ctx context.Context, s stream.Stream) error {
 			}
 		}
 		for _, sub := range members {
-			if err := first(nothing(ctx, sub), sub.Close()); err != nil {
+			if err := casetest.First(nothing(ctx, sub), sub.Close()); err != nil {
 				return err
 			}
 		}
@@ -126,7 +127,7 @@ func loner(ctx context.Context, s stream.Stream) error {
 			return err
 		}
 		all, err := receive(ctx, sub, 3)
-		if err := first(err, inOrder(all, 0, 3), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
+		if err := casetest.First(err, inOrder(all, 0, 3), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
 			return err
 		}
 	}
@@ -144,7 +145,7 @@ func goesOn(ctx context.Context, s stream.Stream) error {
 			return err
 		}
 		all, err := receive(ctx, sub, 1)
-		if err := first(err, inOrder(all, i, 1), attempts(all, 1), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
+		if err := casetest.First(err, inOrder(all, i, 1), attempts(all, 1), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
 			return err
 		}
 	}
@@ -163,18 +164,18 @@ func repeats(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	all, err := receive(ctx, sub, 10)
-	if err := first(err, sub.Ack(all[5].Tag)); err != nil {
+	if err := casetest.First(err, sub.Ack(all[5].Tag)); err != nil {
 		return err
 	}
 	began := time.Now()
 	batch, err := sub.Next(ctx)
 	took := time.Since(began)
-	if err := first(err, expect(took > wait*3/4 && took < wait+soon, "it repeats after %s", took)); err != nil {
+	if err := casetest.First(err, casetest.Expect(took > wait*3/4 && took < wait+soon, "it repeats after %s", took)); err != nil {
 		return err
 	}
 	more, err := receive(ctx, sub, 9-len(batch))
 	again := append(batch, more...)
-	return first(err, attempts(again, 2), inOrder(again[:5], 0, 5), inOrder(again[5:], 6, 4), sub.Ack(tagsOf(again)...))
+	return casetest.First(err, attempts(again, 2), inOrder(again[:5], 0, 5), inOrder(again[5:], 6, 4), sub.Ack(tagsOf(again)...))
 }
 
 func repeatsToFull(ctx context.Context, s stream.Stream) error {
@@ -189,7 +190,7 @@ func repeatsToFull(ctx context.Context, s stream.Stream) error {
 	}
 	for attempt := 1; attempt <= 3; attempt++ {
 		all, err := receive(ctx, sub, 1)
-		if err := first(err, inOrder(all, 0, 1), attempts(all, attempt)); err != nil {
+		if err := casetest.First(err, inOrder(all, 0, 1), attempts(all, attempt)); err != nil {
 			return err
 		}
 	}
@@ -213,12 +214,12 @@ func extends(ctx context.Context, s stream.Stream) error {
 	}
 	for range 6 {
 		batch, err := nextWithin(ctx, sub, wait/4)
-		if err := first(err, expect(len(batch) == 0, "it repeats"), sub.Extend(tagsOf(all)...)); err != nil {
+		if err := casetest.First(err, casetest.Expect(len(batch) == 0, "it repeats"), sub.Extend(tagsOf(all)...)); err != nil {
 			return err
 		}
 	}
 	all, err = receive(ctx, sub, 1)
-	return first(err, attempts(all, 2))
+	return casetest.First(err, attempts(all, 2))
 }
 
 func nacks(ctx context.Context, s stream.Stream) error {
@@ -233,7 +234,7 @@ func nacks(ctx context.Context, s stream.Stream) error {
 	}
 	defer other.Close() //nolint:errcheck // of no interest here
 	all, err := receive(ctx, other, 3)
-	if err := first(err, other.Ack(tagsOf(all)...)); err != nil {
+	if err := casetest.First(err, other.Ack(tagsOf(all)...)); err != nil {
 		return err
 	}
 	sub, err := member(ctx, s, topic, "g")
@@ -245,23 +246,23 @@ func nacks(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	began := time.Now()
-	if err := first(sub.Ack(all[2].Tag), sub.Nack(delay, all[0].Tag), sub.Nack(0, all[1].Tag)); err != nil {
+	if err := casetest.First(sub.Ack(all[2].Tag), sub.Nack(delay, all[0].Tag), sub.Nack(0, all[1].Tag)); err != nil {
 		return err
 	}
 	if all, err = receive(ctx, sub, 1); err != nil {
 		return err
 	}
 	took := time.Since(began)
-	if err := first(inOrder(all, 1, 1), attempts(all, 2), expect(took < delay, "what is not put off comes after %s", took), sub.Ack(all[0].Tag)); err != nil {
+	if err := casetest.First(inOrder(all, 1, 1), attempts(all, 2), casetest.Expect(took < delay, "what is not put off comes after %s", took), sub.Ack(all[0].Tag)); err != nil {
 		return err
 	}
 	if all, err = receive(ctx, sub, 1); err != nil {
 		return err
 	}
 	took = time.Since(began)
-	return first(inOrder(all, 0, 1), attempts(all, 2), expect(took > delay*9/10 && took < delay+soon, "what is put off comes after %s", took),
+	return casetest.First(inOrder(all, 0, 1), attempts(all, 2), casetest.Expect(took > delay*9/10 && took < delay+soon, "what is put off comes after %s", took),
 		sub.Ack(all[0].Tag), nothing(ctx, sub), nothing(ctx, other),
-		expect(sub.Nack(-1, 1) != nil, "a delay below zero is no error"))
+		casetest.Expect(sub.Nack(-1, 1) != nil, "a delay below zero is no error"))
 }
 
 func retryLimit(ctx context.Context, s stream.Stream) error {
@@ -277,7 +278,7 @@ func retryLimit(ctx context.Context, s stream.Stream) error {
 		var acked bool
 		for attempt := range deliveries {
 			all, err := receive(ctx, sub, 2-min(attempt, 1))
-			if err := first(err, attempts(all, attempt+1)); err != nil {
+			if err := casetest.First(err, attempts(all, attempt+1)); err != nil {
 				return fmt.Errorf("limit %d: %w", limit, err)
 			}
 			if !acked {
@@ -290,11 +291,11 @@ func retryLimit(ctx context.Context, s stream.Stream) error {
 				return err
 			}
 		}
-		if err := first(nothing(ctx, sub), publish(ctx, s, topic, 2, 1)); err != nil {
+		if err := casetest.First(nothing(ctx, sub), publish(ctx, s, topic, 2, 1)); err != nil {
 			return fmt.Errorf("limit %d: %w", limit, err)
 		}
 		all, err := receive(ctx, sub, 1) // it goes on
-		if err := first(err, inOrder(all, 2, 1), sub.Close()); err != nil {
+		if err := casetest.First(err, inOrder(all, 2, 1), sub.Close()); err != nil {
 			return fmt.Errorf("limit %d: %w", limit, err)
 		}
 	}
@@ -303,11 +304,11 @@ func retryLimit(ctx context.Context, s stream.Stream) error {
 
 func offset(ctx context.Context, s stream.Stream) error {
 	topic := newTopic("offset")
-	if err := first(publish(ctx, s, topic, 0, 10), pass(ctx, 10*time.Millisecond)); err != nil {
+	if err := casetest.First(publish(ctx, s, topic, 0, 10), casetest.Pass(ctx, 10*time.Millisecond)); err != nil {
 		return err
 	}
 	at := time.Now()
-	if err := first(pass(ctx, 10*time.Millisecond), publish(ctx, s, topic, 10, 10)); err != nil {
+	if err := casetest.First(casetest.Pass(ctx, 10*time.Millisecond), publish(ctx, s, topic, 10, 10)); err != nil {
 		return err
 	}
 	from := func(at time.Time) func(*stream.Options) { return func(o *stream.Options) { o.Offset = at } }
@@ -320,12 +321,12 @@ func offset(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	old, err := member(ctx, s, topic, "old", from(time.Unix(1, 0)))
-	if err := first(err, publish(ctx, s, topic, 20, 1)); err != nil {
+	if err := casetest.First(err, publish(ctx, s, topic, 20, 1)); err != nil {
 		return err
 	}
 	for sub, begin := range map[stream.Subscription]int{future: 20, since: 10, old: 0} {
 		all, err := receive(ctx, sub, 21-begin)
-		if err := first(err, inOrder(all, begin, 21-begin), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
+		if err := casetest.First(err, inOrder(all, begin, 21-begin), sub.Ack(tagsOf(all)...), sub.Close()); err != nil {
 			return err
 		}
 	}
@@ -334,7 +335,7 @@ func offset(ctx context.Context, s stream.Stream) error {
 	if err != nil {
 		return err
 	}
-	return first(nothing(ctx, again), again.Close())
+	return casetest.First(nothing(ctx, again), again.Close())
 }
 
 func inFlight(ctx context.Context, s stream.Stream) error {
@@ -348,15 +349,15 @@ func inFlight(ctx context.Context, s stream.Stream) error {
 	}
 	defer sub.Close() //nolint:errcheck // of no interest here
 	all, err := receive(ctx, sub, 10)
-	if err := first(err, inOrder(all, 0, 10), nothing(ctx, sub), sub.Ack(tagsOf(all[:3])...)); err != nil {
+	if err := casetest.First(err, inOrder(all, 0, 10), nothing(ctx, sub), sub.Ack(tagsOf(all[:3])...)); err != nil {
 		return err
 	}
 	more, err := receive(ctx, sub, 3)
-	if err := first(err, inOrder(more, 10, 3), nothing(ctx, sub), sub.Ack(tagsOf(all[3:])...), sub.Ack(tagsOf(more)...)); err != nil {
+	if err := casetest.First(err, inOrder(more, 10, 3), nothing(ctx, sub), sub.Ack(tagsOf(all[3:])...), sub.Ack(tagsOf(more)...)); err != nil {
 		return err
 	}
 	more, err = receive(ctx, sub, 10)
-	return first(err, inOrder(more, 13, 10))
+	return casetest.First(err, inOrder(more, 13, 10))
 }
 
 func givesBack(ctx context.Context, s stream.Stream) error {
@@ -372,10 +373,10 @@ func givesBack(ctx context.Context, s stream.Stream) error {
 			return err
 		}
 		all, err := receive(ctx, sub, 100)
-		if err := first(err, inOrder(all, acked, 100)); err != nil {
+		if err := casetest.First(err, inOrder(all, acked, 100)); err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
-		if err := first(sub.Ack(tagsOf(all[:10])...), sub.Close()); err != nil {
+		if err := casetest.First(sub.Ack(tagsOf(all[:10])...), sub.Close()); err != nil {
 			return err
 		}
 		acked += 10
@@ -388,7 +389,7 @@ func givesBack(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	all, err := receive(ctx, sub, n-acked)
-	return first(err, inOrder(all, acked, n-acked), sub.Close())
+	return casetest.First(err, inOrder(all, acked, n-acked), sub.Close())
 }
 
 func givesToOthers(ctx context.Context, s stream.Stream) error {
@@ -408,11 +409,11 @@ func givesToOthers(ctx context.Context, s stream.Stream) error {
 	if err != nil {
 		return err
 	}
-	if err := first(nothing(ctx, stays), leaves.Ack(tagsOf(all[:5])...), leaves.Close(), leaves.Close()); err != nil {
+	if err := casetest.First(nothing(ctx, stays), leaves.Ack(tagsOf(all[:5])...), leaves.Close(), leaves.Close()); err != nil {
 		return err
 	}
 	rest, err := receive(ctx, stays, 5)
-	return first(err, inOrder(rest, 5, 5), attempts(rest, 2), stays.Close())
+	return casetest.First(err, inOrder(rest, 5, 5), attempts(rest, 2), stays.Close())
 }
 
 func endsWithContext(ctx context.Context, s stream.Stream) error {
@@ -427,7 +428,7 @@ func endsWithContext(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	all, err := receive(ctx, sub, 5)
-	if err := first(err, sub.Ack(tagsOf(all[:2])...)); err != nil {
+	if err := casetest.First(err, sub.Ack(tagsOf(all[:2])...)); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -449,7 +450,7 @@ func endsWithContext(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	rest, err := receive(ctx, other, 3)
-	return first(err, inOrder(rest, 2, 3), other.Close())
+	return casetest.First(err, inOrder(rest, 2, 3), other.Close())
 }
 
 func unknownTags(ctx context.Context, s stream.Stream) error {
@@ -459,9 +460,9 @@ func unknownTags(ctx context.Context, s stream.Stream) error {
 		return err
 	}
 	defer sub.Close() //nolint:errcheck // of no interest here
-	if err := first(sub.Ack(), sub.Ack(7), sub.Nack(0, 8), sub.Extend(9), publish(ctx, s, topic, 0, 1)); err != nil {
+	if err := casetest.First(sub.Ack(), sub.Ack(7), sub.Nack(0, 8), sub.Extend(9), publish(ctx, s, topic, 0, 1)); err != nil {
 		return err
 	}
 	all, err := receive(ctx, sub, 1)
-	return first(err, sub.Ack(all[0].Tag), sub.Ack(all[0].Tag), sub.Nack(0, all[0].Tag), nothing(ctx, sub))
+	return casetest.First(err, sub.Ack(all[0].Tag), sub.Ack(all[0].Tag), sub.Nack(0, all[0].Tag), nothing(ctx, sub))
 }

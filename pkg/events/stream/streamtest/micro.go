@@ -12,6 +12,7 @@ import (
 	"github.com/micro/micro/v3/service/events"
 
 	"github.com/m3o/backend/pkg/events/stream"
+	"github.com/m3o/backend/pkg/internal/casetest"
 )
 
 // MicroCases are all cases that need nothing but Micro's interface.
@@ -44,7 +45,7 @@ func take(ctx context.Context, ch <-chan events.Event) (events.Event, error) {
 	defer timer.Stop()
 	select {
 	case e, ok := <-ch:
-		return e, expect(ok, "the channel is closed")
+		return e, casetest.Expect(ok, "the channel is closed")
 	case <-timer.C:
 		return events.Event{}, errors.New("no event comes")
 	case <-ctx.Done():
@@ -93,12 +94,12 @@ func microDelivers(ctx context.Context, s events.Stream) error {
 		if err != nil {
 			return err
 		}
-		if err := first(
-			expect(e.Topic == topic, "topic %q", e.Topic),
-			expect(bytes.Equal(e.Payload, payload), "another payload"),
-			expect(e.Metadata["key"] == "wert ö", "metadata %v", e.Metadata),
-			expect(uuid.Validate(e.ID) == nil, "id %q", e.ID),
-			expect(time.Since(e.Timestamp).Abs() < time.Minute, "time %s", e.Timestamp),
+		if err := casetest.First(
+			casetest.Expect(e.Topic == topic, "topic %q", e.Topic),
+			casetest.Expect(bytes.Equal(e.Payload, payload), "another payload"),
+			casetest.Expect(e.Metadata["key"] == "wert ö", "metadata %v", e.Metadata),
+			casetest.Expect(uuid.Validate(e.ID) == nil, "id %q", e.ID),
+			casetest.Expect(time.Since(e.Timestamp).Abs() < time.Minute, "time %s", e.Timestamp),
 		); err != nil {
 			return err
 		}
@@ -120,15 +121,15 @@ func microJSON(ctx context.Context, s events.Stream) error {
 		return err
 	}
 	var m map[string]int
-	return first(e.Unmarshal(&m), expect(m["n"] == 1, "payload %s", e.Payload))
+	return casetest.First(e.Unmarshal(&m), casetest.Expect(m["n"] == 1, "payload %s", e.Payload))
 }
 
 func microRefuses(_ context.Context, s events.Stream) error {
 	_, err := s.Consume("")
-	return first(
-		expect(errors.Is(err, events.ErrMissingTopic), "consume: %v", err),
-		expect(errors.Is(s.Publish("", []byte("x")), events.ErrMissingTopic), "publish without a topic"),
-		expect(errors.Is(s.Publish("refuses", math.Inf(1)), events.ErrEncodingMessage), "publish what JSON cannot say"),
+	return casetest.First(
+		casetest.Expect(errors.Is(err, events.ErrMissingTopic), "consume: %v", err),
+		casetest.Expect(errors.Is(s.Publish("", []byte("x")), events.ErrMissingTopic), "publish without a topic"),
+		casetest.Expect(errors.Is(s.Publish("refuses", math.Inf(1)), events.ErrEncodingMessage), "publish what JSON cannot say"),
 	)
 }
 
@@ -168,9 +169,9 @@ func microMetadata(ctx context.Context, s events.Stream) error {
 		return err
 	}
 	e, err := take(ctx, ch)
-	return first(err,
-		expect(e.ID == id && e.Metadata[stream.IDKey] == id, "id %s, in the metadata %s: expected %s", e.ID, e.Metadata[stream.IDKey], id),
-		expect(e.Timestamp.Equal(at), "time %s: expected %s", e.Timestamp, at),
+	return casetest.First(err,
+		casetest.Expect(e.ID == id && e.Metadata[stream.IDKey] == id, "id %s, in the metadata %s: expected %s", e.ID, e.Metadata[stream.IDKey], id),
+		casetest.Expect(e.Timestamp.Equal(at), "time %s: expected %s", e.Timestamp, at),
 	)
 }
 
@@ -217,9 +218,9 @@ func takeAny(ctx context.Context, channels []<-chan events.Event) (events.Event,
 	defer timer.Stop()
 	select {
 	case e, ok := <-channels[0]:
-		return e, expect(ok, "the channel is closed")
+		return e, casetest.Expect(ok, "the channel is closed")
 	case e, ok := <-channels[len(channels)-1]:
-		return e, expect(ok, "the channel is closed")
+		return e, casetest.Expect(ok, "the channel is closed")
 	case <-timer.C:
 		return events.Event{}, errors.New("no event comes")
 	case <-ctx.Done():
@@ -270,7 +271,7 @@ func microManual(ctx context.Context, s events.Stream) error {
 
 func microAckWait(ctx context.Context, s events.Stream) error {
 	_, err := s.Consume(newTopic("ackwait"), events.WithContext(ctx), events.WithAutoAck(false, 0))
-	return expect(err != nil, "no error")
+	return casetest.Expect(err != nil, "no error")
 }
 
 func microAcknowledged(ctx context.Context, s events.Stream) error {
@@ -289,7 +290,7 @@ func microAcknowledged(ctx context.Context, s events.Stream) error {
 	}
 	// After a moment, as whoever does something with it: Micro's stream in memory forgets what is acknowledged at once, but
 	// not each time.
-	if err := first(pass(ctx, wait/4), e.Ack()); err != nil {
+	if err := casetest.First(casetest.Pass(ctx, wait/4), e.Ack()); err != nil {
 		return err
 	}
 	return takeNone(ch, 3*wait)
@@ -315,9 +316,9 @@ func microRepeats(ctx context.Context, s events.Stream) error {
 	if err := acked(other, err); err != nil {
 		return err
 	}
-	return first(
-		expect(one.ID == other.ID, "another event comes"),
-		expect(took > wait*6/10, "it comes again after %s", took), // a part of the time may have passed when it was taken
+	return casetest.First(
+		casetest.Expect(one.ID == other.ID, "another event comes"),
+		casetest.Expect(took > wait*6/10, "it comes again after %s", took), // a part of the time may have passed when it was taken
 	)
 }
 
@@ -396,7 +397,7 @@ func microRetryLimit(ctx context.Context, s events.Stream) error {
 
 func microBegins(ctx context.Context, s events.Stream) error {
 	topic := newTopic("begins")
-	if err := first(s.Publish(topic, []byte("before")), pass(ctx, 50*time.Millisecond)); err != nil {
+	if err := casetest.First(s.Publish(topic, []byte("before")), casetest.Pass(ctx, 50*time.Millisecond)); err != nil {
 		return err
 	}
 	ch, err := s.Consume(topic, events.WithContext(ctx), events.WithGroup("g"))
@@ -410,22 +411,22 @@ func microBegins(ctx context.Context, s events.Stream) error {
 		return err
 	}
 	e, err := take(ctx, ch)
-	return first(err, expect(string(e.Payload) == "after", "event %s comes", e.Payload))
+	return casetest.First(err, casetest.Expect(string(e.Payload) == "after", "event %s comes", e.Payload))
 }
 
 func microOffset(ctx context.Context, s events.Stream) error {
 	topic := newTopic("offset")
 	// Within one second, where a stream that knows no smaller times shows it.
 	if now := time.Now(); now.Nanosecond() > 700_000_000 {
-		if err := pass(ctx, now.Truncate(time.Second).Add(time.Second).Sub(now)); err != nil {
+		if err := casetest.Pass(ctx, now.Truncate(time.Second).Add(time.Second).Sub(now)); err != nil {
 			return err
 		}
 	}
-	if err := first(s.Publish(topic, []byte("before")), pass(ctx, 20*time.Millisecond)); err != nil {
+	if err := casetest.First(s.Publish(topic, []byte("before")), casetest.Pass(ctx, 20*time.Millisecond)); err != nil {
 		return err
 	}
 	offset := time.Now()
-	if err := first(pass(ctx, 20*time.Millisecond), s.Publish(topic, []byte("after"))); err != nil {
+	if err := casetest.First(casetest.Pass(ctx, 20*time.Millisecond), s.Publish(topic, []byte("after"))); err != nil {
 		return err
 	}
 	ch, err := s.Consume(topic, events.WithContext(ctx), events.WithOffset(offset))
@@ -433,7 +434,7 @@ func microOffset(ctx context.Context, s events.Stream) error {
 		return err
 	}
 	e, err := take(ctx, ch)
-	return first(err, expect(string(e.Payload) == "after", "event %s comes", e.Payload), takeNone(ch, quiet))
+	return casetest.First(err, casetest.Expect(string(e.Payload) == "after", "event %s comes", e.Payload), takeNone(ch, quiet))
 }
 
 func microCloses(ctx context.Context, s events.Stream) error {
@@ -448,7 +449,7 @@ func microCloses(ctx context.Context, s events.Stream) error {
 	defer timer.Stop()
 	select {
 	case _, ok := <-ch:
-		return expect(!ok, "an event comes")
+		return casetest.Expect(!ok, "an event comes")
 	case <-timer.C:
 		return errors.New("it does not")
 	}
@@ -478,5 +479,5 @@ func microGivesBack(ctx context.Context, s events.Stream) error {
 	if err := acked(other, err); err != nil {
 		return err
 	}
-	return expect(one.ID == other.ID, "another event comes")
+	return casetest.Expect(one.ID == other.ID, "another event comes")
 }
