@@ -56,9 +56,6 @@ func Listen(seed uint64) (*Proxy, error) {
 // Address is where it listens, as 127.0.0.1:12345.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Port is that of its address.
-func (p *Proxy) Port() int { return p.listener.Addr().(*net.TCPAddr).Port }
-
 // To says where new connections go from now on.
 func (p *Proxy) To(target string) {
 	p.mu.Lock()

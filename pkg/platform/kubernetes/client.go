@@ -34,9 +34,6 @@ type Cluster struct {
 // accountDir is where a pod finds who it is.
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// InCluster tells whether this process is in a pod of Kubernetes.
-func InCluster() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
-
 // ClusterOfPod returns the cluster that this process is a pod of, and a namespace of it: the pod's own when it is empty.
 func ClusterOfPod(namespace string) (Cluster, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/micro/micro/v3/service/broker"
@@ -16,6 +17,9 @@ import (
 	"github.com/m3o/backend/pkg/platform/redis"
 )
 
+// storing are the core services that work with the store, in PostgreSQL, and streaming those that do with Redis.
+var storing, streaming = []string{"store", "config", "auth", "runtime"}, []string{"broker", "events"}
+
 // openPlatform opens what a core service works with. The registry is etcd for all of them, so that each finds the others
 // while the core service "registry" is away.
 func openPlatform(service string) (e engines, err error) {
@@ -25,10 +29,10 @@ func openPlatform(service string) (e engines, err error) {
 	if e.registry, err = openRegistry(); err != nil {
 		return e, err
 	}
-	switch service {
-	case "broker":
+	switch {
+	case service == "broker":
 		e.broker, err = openBroker()
-	case "store", "config", "auth", "runtime":
+	case slices.Contains(storing, service):
 		e.store, e.blobs, err = openStore()
 	}
 	return e, err
@@ -106,9 +110,9 @@ func platformStream() (Stream, error) {
 func Needs(service, variable string) bool {
 	switch {
 	case strings.HasPrefix(variable, "MICRO_REDIS_"):
-		return service == "broker" || service == "events"
+		return slices.Contains(streaming, service)
 	case strings.HasPrefix(variable, "MICRO_POSTGRES_"):
-		return service == "store" || service == "config" || service == "auth" || service == "runtime"
+		return slices.Contains(storing, service)
 	}
 	return true
 }
