@@ -84,13 +84,16 @@ under_faults = go test -count=1 -tags platform -v -run '^TestUnderFaults$$' ./pk
 # What is tested on the engines: packages that have tests for them, and what keeps something in SQL.
 on_engines = $(shell grep -rl '^//go:build platform' --include='*_test.go' pkg | xargs -n1 dirname | grep -v acceptance | sort -u | sed 's|^|./|') \
 	./pkg/database/... $(services:%=./%/...)
+# What measures memory and time of thousands of nodes would measure the race detector.
+measuring = ^TestManyNodes$$
 # The acceptance tests that are run on the platform profile as well.
 on_platform ?= Story
 
 .PHONY: test-platform
 test-platform: bin/withengines ## Test engines, services, the story and two minutes of faults on throwaway servers of etcd, Redis and PostgreSQL (build tag platform)
 	@scripts/timed.sh 'platform tests' bin/withengines \
-		go test -race -count=1 -parallel 8 -tags platform -timeout 20m $(flags) $(on_engines)
+		go test -race -count=1 -parallel 8 -tags platform -timeout 20m -skip '$(measuring)' $(flags) $(on_engines)
+	@scripts/timed.sh 'platform tests that measure' go test -count=1 -tags platform -run '$(measuring)' $(flags) ./pkg/platform/etcd
 	@scripts/timed.sh 'acceptance tests on the platform profile' bin/withengines \
 		go test -count=1 -tags platform -timeout 20m -run '$(on_platform)' $(flags) ./pkg/acceptance
 	@scripts/timed.sh 'faults for 80 s' $(under_faults) -timeout 10m -faults.for 80s -faults.seed 1845 $(flags)
